@@ -1,0 +1,25 @@
+"""A part of a model: a module whose constructor arguments are its only configuration."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+
+class Part(nn.Module):
+    """A module that keeps each constructor argument in an attribute of the same name.
+
+    That rule is all that saving needs: a part is its class, its arguments (numbers, strings, tuples, tensors,
+    other parts) and its tensors. A tensor argument must be registered as a buffer of the same name.
+    """
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor arguments by name, as they stand."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"}
+
+    def extra_repr(self) -> str:
+        """Show the plain arguments; modules and tensors show themselves."""
+        plain = {k: v for k, v in self.arguments().items() if isinstance(v, (int, float, str, bool, tuple, type(None)))}
+        return ", ".join(f"{name}={value!r}" for name, value in plain.items())
