@@ -1,0 +1,112 @@
+"""Noise is explicit: whoever draws is handed the source of the randomness, and no global generator is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import UsageError
+
+
+class Noise:
+    """Standard noise for K draws at B rows: every call returns a tensor of shape (K, B, *event).
+
+    `Noise(generator)` draws each number afresh; the kinds below repeat, fix or hand in the numbers.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    @classmethod
+    def seeded(cls, seed: int, device: torch.device | str = "cpu") -> Noise:
+        """Return the noise of a fresh generator with this seed."""
+        return cls(torch.Generator(device).manual_seed(seed))
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) of shape (K, B, *event), with the type and device of `like`."""
+        return torch.randn(*shape, generator=self.generator, dtype=like.dtype, device=like.device)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1), the open interval, of shape (K, B, *event)."""
+        tiny = torch.finfo(like.dtype).tiny
+        u = torch.rand(*shape, generator=self.generator, dtype=like.dtype, device=like.device)
+        return u.clamp_(min=tiny)
+
+
+class SharedNoise(Noise):
+    """The same K draws for every row: a row's result then does not depend on its batch or its place in it.
+
+    Drawn in float64 on the CPU, so that the numbers are those of the seed whatever the model's type and device.
+    """
+
+    def _share(self, draw: Tensor, shape: Sequence[int], like: Tensor) -> Tensor:
+        return draw.to(like.device, like.dtype).expand(*shape)
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) once per draw and event; expand over the rows."""
+        draw = torch.randn(shape[0], 1, *shape[2:], generator=self.generator, dtype=torch.float64)
+        return self._share(draw, shape, like)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1) once per draw and event; expand over the rows."""
+        draw = torch.rand(shape[0], 1, *shape[2:], generator=self.generator, dtype=torch.float64)
+        return self._share(draw.clamp_(min=torch.finfo(torch.float64).tiny), shape, like)
+
+
+class RowNoise(Noise):
+    """Independent noise that belongs to the row: row i gets the numbers of (seed, i, block), in any batch.
+
+    Used by `evaluate`: averages over rows have independent errors, and no result depends on the size of a batch.
+    """
+
+    def __init__(self, seed: int, rows: Sequence[int], block: int = 0) -> None:
+        self.seed, self.rows, self.block = seed, rows, block
+        self.generator = torch.Generator()
+        self.calls = 0
+
+    def _rows(self, draw: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        if len(self.rows) != shape[1]:
+            raise UsageError(f"RowNoise: made for {len(self.rows)} rows, asked for {shape[1]}.")
+        out = torch.empty(*shape, dtype=like.dtype)
+        self.calls += 1
+        for column, row in enumerate(self.rows):
+            # a fixed 64-bit mixing of the four numbers; distinct rows, blocks and calls get distinct streams
+            mixed = hash((self.seed, int(row), self.block, self.calls)) & 0x7FFF_FFFF_FFFF_FFFF
+            self.generator.manual_seed(mixed)
+            out[:, column] = getattr(torch, draw)(shape[0], *shape[2:], generator=self.generator, dtype=like.dtype)
+        return out.to(like.device)
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1), row by row."""
+        return self._rows("randn", shape, like)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1), row by row."""
+        return self._rows("rand", shape, like).clamp_(min=torch.finfo(like.dtype).tiny)
+
+
+class Given(Noise):
+    """Noise drawn outside, handed out in order: for finite differences, compiled steps and CUDA graphs."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self.tensors = list(tensors)
+        self.next = 0
+
+    def _take(self, shape: Sequence[int]) -> Tensor:
+        if self.next >= len(self.tensors):
+            raise UsageError(f"Given noise: {len(self.tensors)} tensors were handed in, draw {self.next + 1} was asked for.")
+        tensor = self.tensors[self.next]
+        self.next += 1
+        if tuple(tensor.shape) != tuple(shape):
+            raise UsageError(f"Given noise: tensor {self.next} has shape {tuple(tensor.shape)}, expected {tuple(shape)}.")
+        return tensor
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return the next tensor; its maker vouches that it is N(0, 1)."""
+        return self._take(shape)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return the next tensor; its maker vouches that it is U(0, 1)."""
+        return self._take(shape)
