@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from .errors import UsageError
+
+
+def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return the generator of one named use of a seed, so that no two uses share their random numbers."""
+    return torch.Generator(device).manual_seed(zlib.crc32(f"{name}:{seed}".encode()))
 
 
 class Noise:
@@ -33,6 +39,24 @@ class Noise:
         tiny = torch.finfo(like.dtype).tiny
         u = torch.rand(*shape, generator=self.generator, dtype=like.dtype, device=like.device)
         return u.clamp_(min=tiny)
+
+    def scaled(self, temperature: float) -> Noise:
+        """Return this noise with its normal draws multiplied by `temperature`."""
+        return _Scaled(self, temperature)
+
+
+class _Scaled(Noise):
+    """The normal draws of another noise, multiplied."""
+
+    def __init__(self, noise: Noise, temperature: float) -> None:
+        super().__init__(noise.generator)
+        self.noise, self.temperature = noise, temperature
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        return self.temperature * self.noise.normal(shape, like)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        return self.noise.uniform(shape, like)
 
 
 class SharedNoise(Noise):
@@ -72,9 +96,8 @@ class RowNoise(Noise):
         out = torch.empty(*shape, dtype=like.dtype)
         self.calls += 1
         for column, row in enumerate(self.rows):
-            # a fixed 64-bit mixing of the four numbers; distinct rows, blocks and calls get distinct streams
-            mixed = hash((self.seed, int(row), self.block, self.calls)) & 0x7FFF_FFFF_FFFF_FFFF
-            self.generator.manual_seed(mixed)
+            # a hash of integers is the same in every process, and mixes them well
+            self.generator.manual_seed(hash((self.seed, int(row), self.block, self.calls)) & 0xFFFF_FFFF)
             out[:, column] = getattr(torch, draw)(shape[0], *shape[2:], generator=self.generator, dtype=like.dtype)
         return out.to(like.device)
 

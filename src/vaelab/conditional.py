@@ -1,0 +1,58 @@
+"""The one idea: a conditional distribution is a module whose forward(given) returns a torch Distribution."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .errors import UsageError
+from .part import Part
+
+if TYPE_CHECKING:
+    from .models.terms import Terms
+
+
+class Conditional(Part, ABC):
+    """p(y | given): a prior p(z), a posterior q(z | x) and a likelihood p(x | z) are all of this one kind.
+
+    The role is the place it takes in a model. Called as part(given), or part(given, condition) when there is a
+    condition; for a prior the condition is all that is given.
+    """
+
+    normalized: ClassVar[bool] = True  # False marks a pseudo-likelihood: whatever needs log p(x) refuses it by name
+
+    @abstractmethod
+    def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
+        """Return p(y | given): batch shape that of the rows given, event shape that of one y."""
+
+    updates: bool = False  # True where update() has something to do
+
+    def update(self, terms: Terms) -> None:
+        """Re-estimate what has a closed form, after a step of the optimiser; most parts have nothing to do."""
+
+
+def apply(network: nn.Module, given: Tensor, condition: Tensor | None, *, event_dims: int, expected: tuple[int, ...]) -> Tensor:
+    """Return network(given[, condition]) of shape (*lead, *expected), where lead is given's shape less its event.
+
+    Raises UsageError naming both shapes when the network gives another one.
+    """
+    out: Tensor = network(given) if condition is None else network(given, condition)
+    lead = given.shape[: given.ndim - event_dims]
+    if out.shape != (*lead, *expected):
+        raise UsageError(
+            f"{type(network).__name__} gave {tuple(out.shape)} for an input of {tuple(given.shape)}; "
+            f"this part needs {(*lead, *expected)}. Give the network outputs={expected}."
+        )
+    return out
+
+
+def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
+    """Return raw / sqrt(1 + (raw / bound)²), within ±bound: near zero the identity, and never a zero gradient.
+
+    Log-deviations pass through it, so a scale stays within exp(±bound) times its unit and nothing overflows.
+    """
+    return raw * bound / torch.hypot(raw, raw.new_tensor(bound))

@@ -1,0 +1,117 @@
+"""z = g(noise): draws from explicit noise, differentiable in the distribution's parameters where the family allows.
+
+Kingma & Welling 2013, section 2.4. `draw` is a table by type, like the KL table: a family is one function.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
+
+from ..noise import Noise
+from .discretized import DiscretizedLogistic
+from .point import PointMass
+
+Draw = Callable[[Any, int, Noise], Tensor]
+D = TypeVar("D", bound=Distribution)
+_TABLE: dict[type[Distribution], Draw] = {}
+
+
+def register_draw(family: type[Distribution]) -> Callable[[Draw], Draw]:
+    """Register how K draws are made from noise for one family of distributions."""
+
+    def keep(rule: Draw) -> Draw:
+        _TABLE[family] = rule
+        return rule
+
+    return keep
+
+
+def draw(d: Distribution, samples: int, noise: Noise) -> Tensor:
+    """Return `samples` draws, shape (samples, *batch, *event), reparameterised where the family allows it.
+
+    A family that is not in the table draws by its own sampler, seeded from the noise, the global generator restored.
+    """
+    inner = d
+    while isinstance(inner, Independent):
+        inner = inner.base_dist
+    rule = _TABLE.get(type(inner))
+    return rule(inner, samples, noise) if rule else _own_sampler(inner, samples, noise)
+
+
+def _own_sampler(d: Distribution, samples: int, noise: Noise) -> Tensor:
+    seed = int(noise.uniform((1, 1), torch.zeros((), dtype=torch.float64)).item() * 2**53)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return d.rsample((samples,)) if d.has_rsample else d.sample((samples,))
+
+
+def _shape(d: Distribution, samples: int) -> tuple[int, ...]:
+    return (samples, *d.batch_shape, *d.event_shape)
+
+
+@register_draw(Normal)
+def _normal(d: Normal, samples: int, noise: Noise) -> Tensor:
+    return d.loc + d.scale * noise.normal(_shape(d, samples), d.loc)
+
+
+@register_draw(MultivariateNormal)
+def _full_normal(d: MultivariateNormal, samples: int, noise: Noise) -> Tensor:
+    eps = noise.normal(_shape(d, samples), d.loc)
+    return d.loc + (d.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+
+
+@register_draw(PointMass)
+def _point(d: PointMass, samples: int, noise: Noise) -> Tensor:
+    return d.rsample((samples,))
+
+
+@register_draw(Bernoulli)
+def _bernoulli(d: Bernoulli, samples: int, noise: Noise) -> Tensor:
+    return (noise.uniform(_shape(d, samples), d.probs) < d.probs).to(d.probs.dtype)
+
+
+@register_draw(Categorical)
+def _categorical(d: Categorical, samples: int, noise: Noise) -> Tensor:
+    """The number of cumulative probabilities below u; the last one is 1 whatever the rounding."""
+    cumulative = d.probs.cumsum(-1)[..., :-1]
+    u = noise.uniform(_shape(d, samples), d.probs)
+    return (u.unsqueeze(-1) > cumulative).sum(-1).to(d.probs.dtype)
+
+
+@register_draw(DiscretizedLogistic)
+def _discretized_logistic(d: DiscretizedLogistic, samples: int, noise: Noise) -> Tensor:
+    return d.icdf(noise.uniform(_shape(d, samples), d.loc))
+
+
+def entries(d: Distribution) -> Distribution:
+    """Return the distribution of each single entry of x, for a family that factorises over entries.
+
+    Raises NotImplementedError for a joint density: it has no log-density of a part of x.
+    """
+    if isinstance(d, Independent):
+        return d.base_dist
+    if len(d.event_shape) == 0:
+        return d
+    raise NotImplementedError(f"{type(d).__name__} does not factorise over entries, so entries of x cannot be left out.")
+
+
+def has_density(d: Distribution) -> bool:
+    """Return whether log d(z) exists; a point mass has none."""
+    return getattr(d, "has_density", True)
+
+
+def held(d: D) -> D:
+    """Return the same distribution with its parameters held: gradients pass through its argument only."""
+    twin = copy.copy(d)
+    for name, value in vars(d).items():
+        if isinstance(value, Tensor):
+            setattr(twin, name, value.detach())
+        elif isinstance(value, Distribution):
+            setattr(twin, name, held(value))
+    return twin

@@ -1,0 +1,38 @@
+"""What every likelihood shares: a network for its parameters, a shape for x, and a support."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..conditional import Conditional, apply
+
+
+class Likelihood(Conditional):
+    """p(x | z) over x of shape `shape`, its parameters given by network(z).
+
+    Shapes: z (*lead, Z); the distribution has batch shape `lead` and event shape `shape`. A family says through
+    `outputs` which shape its network must give, and through `discrete` whether log p(x | z) is a mass (nats that no
+    change of units moves) or a density.
+    """
+
+    discrete: ClassVar[bool]
+
+    def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.network, self.shape = network, tuple(shape)
+
+    @classmethod
+    def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return the shape that the network must give, for x of shape `shape` and these constructor arguments."""
+        return tuple(shape)
+
+    def parameters_at(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        """Return network(z), checked to have shape (*lead, *outputs)."""
+        plain = {k: v for k, v in self.arguments().items() if k not in ("network", "shape")}
+        return apply(self.network, z, condition, event_dims=1, expected=self.outputs(self.shape, **plain))
+
+
+SCALES = ("network", "shared", "entry", "optimal")

@@ -1,0 +1,25 @@
+"""Binary data."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, distributions
+from torch.distributions import Distribution, Independent
+
+from .base import Likelihood
+
+
+class Bernoulli(Likelihood):
+    """log p(x | z) = sum over entries of x log y + (1 - x) log(1 - y), y = sigmoid(network(z)); x is 0 or 1.
+
+    Computed from the logits, so no gradient dies in a saturated sigmoid. Kingma & Welling 2013, appendix C.1.
+    """
+
+    discrete: ClassVar[bool] = True
+
+    def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z) for z of shape (*lead, Z)."""
+        assert given is not None
+        logits = self.parameters_at(given, condition)
+        return Independent(distributions.Bernoulli(logits=logits, validate_args=False), len(self.shape), validate_args=False)

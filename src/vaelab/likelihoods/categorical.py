@@ -1,0 +1,35 @@
+"""Categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, distributions, nn
+from torch.distributions import Distribution, Independent
+
+from .base import Likelihood
+
+
+class Categorical(Likelihood):
+    """log p(x | z) = sum over entries of log softmax(network(z))[x]; x is a category 0 .. categories - 1.
+
+    Shapes: the network gives (*lead, *shape, categories).
+    """
+
+    discrete: ClassVar[bool] = True
+
+    def __init__(self, network: nn.Module, shape: Sequence[int], categories: int) -> None:
+        super().__init__(network, shape)
+        self.categories = categories
+
+    @classmethod
+    def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return (*shape, categories)."""
+        return (*shape, arguments["categories"])
+
+    def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z) for z of shape (*lead, Z)."""
+        assert given is not None
+        logits = self.parameters_at(given, condition)
+        return Independent(distributions.Categorical(logits=logits, validate_args=False), len(self.shape), validate_args=False)

@@ -1,0 +1,135 @@
+"""The model: a prior, a posterior and a likelihood joined."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..conditional import Conditional
+from ..distributions import draw
+from ..errors import UsageError
+from ..noise import Noise
+from ..part import Part
+from .terms import Terms
+
+GRADIENTS = ("pathwise", "stopped", "score")
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Any module with these two is a model: objectives, training, evaluation and use ask for nothing else."""
+
+    def terms(
+        self,
+        x: Tensor,
+        *,
+        samples: int = 1,
+        observed: Tensor | None = None,
+        condition: Tensor | None = None,
+        noise: Noise | None = None,
+        gradient: str = "pathwise",
+    ) -> Terms:
+        """Return what `samples` draws from q(z | x) say about x."""
+
+    def generate(
+        self,
+        n: int,
+        *,
+        condition: Tensor | None = None,
+        temperature: float = 1.0,
+        noise: Noise | None = None,
+        means: bool = False,
+    ) -> Tensor:
+        """Return n rows of x from the model."""
+
+
+class VAE(Part):
+    """p(x, z) = p(x | z) p(z), with q(z | x) for inference (Kingma & Welling 2013, section 2.1).
+
+    The three parts are conditionals; this class is final and knows no family by name. Shapes: x (B, *X),
+    observed (B, *X) bool, condition (B, C), z (K, B, Z).
+    """
+
+    def __init__(self, *, prior: Conditional, posterior: Conditional, likelihood: Conditional) -> None:
+        super().__init__()
+        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
+
+    def terms(
+        self,
+        x: Tensor,
+        *,
+        samples: int = 1,
+        observed: Tensor | None = None,
+        condition: Tensor | None = None,
+        noise: Noise | None = None,
+        gradient: str = "pathwise",
+    ) -> Terms:
+        """Return what `samples` draws z ~ q(z | x) say about x.
+
+        Entries of x that were not observed are set to 0 before any network sees them, and log p(x | z) leaves them
+        out: whatever stands there never matters.
+        """
+        if samples < 1:
+            raise UsageError(f"samples must be at least 1, got {samples}.")
+        if gradient not in GRADIENTS:
+            raise UsageError(f"gradient is one of {', '.join(GRADIENTS)}; got {gradient!r}.")
+        if observed is not None:
+            if observed.shape != x.shape or observed.dtype != torch.bool:
+                raise UsageError(
+                    f"observed must be bool of x's shape {tuple(x.shape)}, got {observed.dtype} {tuple(observed.shape)}."
+                )
+            x = torch.where(observed, x, 0)
+        q = self.posterior(x, condition)
+        z = draw(q, samples, noise or fresh_noise(x))
+        if gradient == "score":
+            z = z.detach()
+        return Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed, gradient=gradient)
+
+    def prior_at(self, condition: Tensor | None = None) -> Distribution:
+        """Return p(z), or p(z | condition)."""
+        return self.prior() if condition is None else self.prior(condition)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z) for z of shape (*lead, Z)."""
+        return self.likelihood(z, condition)
+
+    def generate(
+        self,
+        n: int,
+        *,
+        condition: Tensor | None = None,
+        temperature: float = 1.0,
+        noise: Noise | None = None,
+        means: bool = False,
+    ) -> Tensor:
+        """Return n draws, (n, *X): z ~ p(z), then x ~ p(x | z); with `means`, E[x | z] in place of the second draw.
+
+        `temperature` multiplies the noise behind z: 1 is the model, less is nearer to the prior's centre.
+        """
+        if n < 0:
+            raise UsageError(f"generate: n must not be negative, got {n}.")
+        if condition is not None and condition.shape[0] != n:
+            raise UsageError(f"generate: {n} rows asked for, but the condition has {condition.shape[0]}.")
+        p = self.prior_at(condition)
+        if not p.batch_shape:
+            p = p.expand(torch.Size([n]))
+        noise = noise or fresh_noise(next(self.parameters()))
+        z = draw(p, 1, noise if temperature == 1 else noise.scaled(temperature))
+        px = self.decode(z, condition)
+        return (centre(px) if means else draw(px, 1, noise)[0])[0]
+
+
+def centre(px: Distribution) -> Tensor:
+    """Return E[x | z], or the most probable value where an expectation has no meaning (categories)."""
+    mean = px.mean
+    return px.mode.to(mean.dtype) if torch.isnan(mean).any() else mean
+
+
+def fresh_noise(like: Tensor) -> Noise:
+    """Return noise from a new generator, seeded by the operating system: nothing global is read or moved."""
+    generator = torch.Generator(like.device)
+    generator.seed()
+    return Noise(generator)

@@ -1,0 +1,7 @@
+"""Tensor to tensor: what parts are made of. Any module of your own with the same shapes serves as well."""
+
+from .linear import Linear
+from .mlp import MLP
+from .onehot import OneHot
+
+__all__ = ["MLP", "Linear", "OneHot"]

@@ -1,0 +1,42 @@
+"""An affine map, for linear models with exact answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..part import Part
+
+Shape = int | Sequence[int]
+
+
+def as_shape(shape: Shape) -> tuple[int, ...]:
+    """Return a shape as a tuple: 20 is (20,)."""
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+def flatten(x: Tensor, shape: tuple[int, ...], condition: Tensor | None) -> Tensor:
+    """Return (*lead, prod(shape)), with the condition, spread over the leading dimensions, appended."""
+    flat = x.flatten(-len(shape)) if shape else x.unsqueeze(-1)
+    if condition is None:
+        return flat
+    return torch.cat([flat, condition.to(flat.dtype).expand(*flat.shape[:-1], condition.shape[-1])], -1)
+
+
+class Linear(Part):
+    """y = W [x, condition] + b.
+
+    Shapes: x (*lead, *inputs), condition (*lead or fewer, condition), y (*lead, *outputs).
+    """
+
+    def __init__(self, inputs: Shape, outputs: Shape, condition: int = 0) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.condition = as_shape(inputs), as_shape(outputs), condition
+        self.map = nn.Linear(math.prod(self.inputs) + condition, math.prod(self.outputs))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map x of shape (*lead, *inputs) to (*lead, *outputs)."""
+        return self.map(flatten(x, self.inputs, condition)).unflatten(-1, self.outputs)

@@ -1,0 +1,6 @@
+"""What training maximises, and the bounds that evaluation reports."""
+
+from .base import BoundObjective, Objective
+from .bounds import ELBO, IWAE, Reconstruction, elbo, iwae
+
+__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Reconstruction", "elbo", "iwae"]

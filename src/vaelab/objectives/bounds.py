@@ -1,0 +1,83 @@
+"""The bounds on log p(x), and the objectives made of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..models import Terms
+from .base import BoundObjective
+
+
+def elbo(t: Terms, beta: float = 1.0) -> Tensor:
+    """E_q[log p(x | z)] - beta KL(q || p), (B,) (Kingma & Welling 2013, eq. 3; beta: Higgins et al. 2017)."""
+    return t.mean(t.log_px - beta * t.kl_total)
+
+
+def iwae(t: Terms) -> Tensor:
+    """log (1/K) sum_k w_k, (B,): K = 1 is the ELBO, K to infinity is log p(x) (Burda et al. 2016, eq. 8)."""
+    return (t.log_w + t.log_weights).logsumexp(0)
+
+
+def ramp(step: int, warmup: int) -> float:
+    """Return step / warmup up to 1: the KL weight of warm-up (Bowman et al. 2016; Sonderby et al. 2016)."""
+    return min(1.0, (step + 1) / warmup) if warmup else 1.0
+
+
+class ELBO(BoundObjective):
+    """E_q[log p(x | z)] - beta(step) KL(q || p), averaged over `samples` draws.
+
+    beta rises from 0 over the first `warmup` steps. `free_bits` (nats) replaces each dimension's KL, averaged over
+    the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15); it
+    couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
+    """
+
+    def __init__(
+        self, beta: float = 1.0, warmup: int = 0, free_bits: float = 0.0, samples: int = 1, gradient: str = "pathwise"
+    ) -> None:
+        super().__init__()
+        if beta < 0 or warmup < 0 or free_bits < 0 or samples < 1:
+            raise UsageError(
+                "ELBO: beta, warmup and free_bits must not be negative and samples at least 1, got "
+                f"beta={beta}, warmup={warmup}, free_bits={free_bits}, samples={samples}."
+            )
+        if gradient not in ("pathwise", "stopped"):
+            raise UsageError(f"ELBO: gradient is 'pathwise' or 'stopped', got {gradient!r}.")
+        self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
+        self.samples, self.gradient = samples, gradient
+
+    def bound(self, terms: Terms, step: int) -> Tensor:
+        """Return the weighted bound of each row, (B,)."""
+        beta = self.beta * ramp(step, self.warmup)
+        if self.free_bits == 0:
+            return elbo(terms, beta)
+        kl = torch.cat([terms.mean(v) for v in terms.kl.values()], -1)  # (B, D)
+        spent = kl.mean(0) > self.free_bits
+        return terms.mean(terms.log_px) - beta * torch.where(spent, kl, self.free_bits).sum(-1)
+
+
+class IWAE(BoundObjective):
+    """log (1/K) sum_k w_k with K = `samples` (Burda, Grosse & Salakhutdinov 2016)."""
+
+    def __init__(self, samples: int = 50) -> None:
+        super().__init__()
+        if samples < 1:
+            raise UsageError(f"IWAE: samples must be at least 1, got {samples}.")
+        self.samples = samples
+
+    def bound(self, terms: Terms, step: int) -> Tensor:
+        """Return the importance-weighted bound of each row, (B,)."""
+        return iwae(terms)
+
+
+class Reconstruction(BoundObjective):
+    """log p(x | z) alone: the plain autoencoder. Not a bound on log p(x)."""
+
+    def __init__(self, samples: int = 1) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def bound(self, terms: Terms, step: int) -> Tensor:
+        """Return log p(x | z) averaged over draws, (B,)."""
+        return terms.mean(terms.log_px)

@@ -1,0 +1,8 @@
+"""q(z | x): one file per family, on the pattern of `amortized`."""
+
+from .amortized import Amortized
+from .full_gaussian import FullGaussian
+from .gaussian import Gaussian
+from .point import Point
+
+__all__ = ["Amortized", "FullGaussian", "Gaussian", "Point"]

@@ -1,0 +1,60 @@
+"""The rows of a data set as the loop takes them: whole tensors in memory, never a loader of single rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..noise import Noise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """x (B, *X) in the model's units, observed (B, *X) bool or None, condition (B, C) or None."""
+
+    x: Tensor
+    observed: Tensor | None = None
+    condition: Tensor | None = None
+
+
+class Rows:
+    """Rows on the device that trains, encoded once, or at each use where the data are binarised stochastically."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        condition: Tensor | None = None,
+    ) -> None:
+        self.schema, self.dtype = data.schema, dtype
+        raw = data.x.to(device)
+        self.data = raw if data.schema.stochastic else data.schema.encode(raw, dtype=dtype)
+        self.observed = None if data.observed is None else data.schema.arrange(data.observed).to(device)
+        self.condition = None if condition is None else condition.to(device, dtype)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def at(self, index: Tensor | slice, noise: Noise) -> Batch:
+        """Return the rows at these indices, binarised afresh from the noise where that applies."""
+        x = self.data[index]
+        if self.schema.stochastic:
+            x = self.schema.encode(x, noise, self.dtype)
+        observed = None if self.observed is None else self.observed[index]
+        return Batch(x, observed, None if self.condition is None else self.condition[index])
+
+    def shuffled(self, batch_size: int, order: torch.Generator, noise: Noise) -> Iterator[Batch]:
+        """Go through all rows once in random order; the last batch may be smaller, every row counts once."""
+        for index in torch.randperm(len(self), generator=order).split(batch_size):
+            yield self.at(index.to(self.data.device), noise)
+
+    def in_order(self, batch_size: int, noise: Noise) -> Iterator[Batch]:
+        """Go through all rows once, in their order."""
+        for start in range(0, len(self), batch_size):
+            yield self.at(slice(start, start + batch_size), noise)
