@@ -1,0 +1,16 @@
+"""How good a model is: bounds and evidence with standard errors, and what its latent dimensions carry."""
+
+from .collapse import active_units, mutual_information
+from .evaluate import Estimate, Evaluation, evaluate_model
+from .evidence import RowValues, evidence_rows, in_precision
+
+__all__ = [
+    "Estimate",
+    "Evaluation",
+    "RowValues",
+    "active_units",
+    "evaluate_model",
+    "evidence_rows",
+    "in_precision",
+    "mutual_information",
+]

@@ -1,0 +1,46 @@
+"""What the latent dimensions carry: active units and mutual information."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..distributions import draw, has_density
+from ..models import Model
+from ..models.terms import layers
+from ..noise import Noise, stream
+from ..training import Rows
+
+ACTIVE = 0.01
+
+
+def active_units(mean: Tensor) -> int:
+    """Return #{d: Var over x of E_q[z_d] > 0.01} for posterior means (N, D) (Burda et al. 2016, section 5.2)."""
+    return int((mean.var(0, correction=0) > ACTIVE).sum())
+
+
+def mutual_information(
+    model: nn.Module, rows: Rows, *, most: int = 5000, seed: int = 0
+) -> tuple[float, float, float] | None:
+    """Return (I_q(x; z), KL(q(z) || p(z)), standard error of the first) in nats; None where q has no density.
+
+    I = E[log q(z | x) - log q(z)], q(z) = 1/N sum_j q(z | x_j) over at most `most` rows, one draw each
+    (Hoffman & Johnson 2016). At most log N: a value near that is a lower bound. For several layers: of the first.
+    """
+    assert isinstance(model, Model)
+    noise = Noise(stream(seed, "mutual information", rows.data.device))
+    pick = torch.randperm(len(rows), generator=stream(seed, "rows"))[:most].to(rows.data.device)
+    with torch.inference_mode():
+        batch = rows.at(pick, noise)
+        terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)
+        q, p = next(iter(layers(terms.q).values())), next(iter(layers(terms.p).values()))
+        if not has_density(q):
+            return None
+        z = draw(q, 1, noise)[0]
+        own = q.log_prob(z).double()
+        n, block = len(z), max(1, 2**22 // (len(z) * z[0].numel()))
+        pairs = [q.log_prob(some.unsqueeze(1)).double().logsumexp(1) for some in z.split(block)]
+        aggregate = torch.cat(pairs) - torch.log(torch.tensor(float(n), dtype=torch.float64))
+        information = own - aggregate
+        marginal = aggregate - p.log_prob(z).double()
+        return information.mean().item(), marginal.mean().item(), information.std().item() / n**0.5

@@ -1,0 +1,89 @@
+"""Parts by name: "gaussian:scale=shared" on a command line is likelihoods.Gaussian(..., scale="shared")."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from . import likelihoods, models, networks, objectives, posteriors, priors
+from .data import Schema
+from .errors import UsageError, suggest
+from .part import Part
+
+NAMESPACES: dict[str, ModuleType] = {
+    "prior": priors,
+    "posterior": posteriors,
+    "likelihood": likelihoods,
+    "objective": objectives,
+    "network": networks,
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A class and some of its constructor arguments; the rest is for the builder to give."""
+
+    role: str
+    name: str
+    part: type[Any]
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        arguments = ",".join(f"{k}={v}" for k, v in self.arguments.items())
+        return f"{self.name}:{arguments}" if arguments else self.name
+
+
+def known(role: str) -> dict[str, type[Any]]:
+    """Return the parts of a role by their names on the command line: DiscretizedLogistic is "discretized-logistic"."""
+    space = NAMESPACES[role]
+    classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
+    return {kebab(name): part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
+
+
+def _concrete(part: type[Any]) -> bool:
+    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized")
+
+
+def kebab(name: str) -> str:
+    """Return "discretized-logistic" for "DiscretizedLogistic", "iwae" for "IWAE"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def parse(role: str, text: str, *, given: tuple[str, ...] = ()) -> Spec:
+    """Read "name:argument=value,...". Arguments in `given` are the builder's and may not be written."""
+    name, _, rest = text.partition(":")
+    parts = known(role)
+    if name not in parts:
+        raise UsageError(f"unknown {role} {name!r}.{suggest(name, tuple(parts))}")
+    allowed = [a for a in inspect.signature(parts[name].__init__).parameters if a not in ("self", *given)]
+    arguments: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        key = key.replace("-", "_")
+        if not equals:
+            raise UsageError(f"{role} {text!r}: {item!r} is not argument=value.")
+        if key not in allowed:
+            raise UsageError(f"{role} {name} has no argument {key!r}.{suggest(key, allowed) if allowed else ' It takes none.'}")
+        arguments[key] = _value(value)
+    return Spec(role, name, parts[name], arguments)
+
+
+def _value(text: str) -> Any:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def registry() -> dict[str, type[Any]]:
+    """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
+    out: dict[str, type[Any]] = {"models.VAE": models.VAE, "data.Schema": Schema}
+    for space in (priors, posteriors, likelihoods, networks):
+        short = space.__name__.rpartition(".")[2]
+        out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _concrete(getattr(space, n))}
+    return out

@@ -1,0 +1,148 @@
+"""Published models by name: each is a choice of parts, and returns (model, objective)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from .errors import UsageError, suggest
+from .models import VAE
+from .networks import MLP, Linear, OneHot
+from .objectives import Objective
+from .parts import parse
+
+Shape = Sequence[int]
+DEFAULTS: dict[str, Any] = {
+    "hidden": (500,),
+    "activation": "relu",
+    "prior": "gaussian",
+    "posterior": "gaussian",
+    "likelihood": "bernoulli",
+    "objective": "elbo",
+}
+ROLES = ("prior", "posterior", "likelihood", "objective")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published name, its paper, and the parts that differ from the defaults."""
+
+    name: str
+    paper: str
+    parts: dict[str, Any]
+    build: Callable[..., tuple[VAE, Objective]]
+    real: bool = False  # treats every kept column as a real number
+
+    def __call__(self, shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts."""
+        unknown = [name for name in parts if name not in DEFAULTS]
+        if unknown:
+            raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
+        return self.build(shape, latent_dim, **{**DEFAULTS, **self.parts, **parts})
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(paper: str, *, real: bool = False, **parts: Any) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
+    """Register a recipe under the name of its function."""
+
+    def register(build: Callable[..., tuple[VAE, Objective]]) -> Recipe:
+        name = build.__name__.replace("_", "-")
+        made = Recipe(name, paper, parts, build, real)
+        object.__setattr__(made, "__doc__", build.__doc__)
+        RECIPES[name] = made
+        return made
+
+    return register
+
+
+def find(name: str) -> Recipe:
+    """Return the recipe of this name; UsageError with the nearest one if there is none."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe {name!r}.{suggest(name, tuple(RECIPES))}")
+    return RECIPES[name]
+
+
+def assemble(
+    shape: Shape,
+    latent_dim: int,
+    *,
+    hidden: Sequence[int],
+    activation: str,
+    prior: str,
+    posterior: str,
+    likelihood: str,
+    objective: str,
+) -> tuple[VAE, Objective]:
+    """Join parts written as "name:argument=value,...": the encoder has the widths `hidden`, the decoder their reverse."""
+    shape = tuple(shape)
+    p = parse("prior", prior, given=("latent_dim",))
+    q = parse("posterior", posterior, given=("network", "latent_dim"))
+    px = parse("likelihood", likelihood, given=("network", "shape"))
+    goal = parse("objective", objective)
+
+    def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
+        return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
+
+    categories = px.arguments.get("categories")
+    seen = (*shape, categories) if categories else shape
+    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
+    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    model = VAE(
+        prior=p.part(latent_dim, **p.arguments),
+        posterior=q.part(OneHot(encoder, categories) if categories else encoder, latent_dim, **q.arguments),
+        likelihood=px.part(decoder, shape, **px.arguments),
+    )
+    return model, goal.part(**goal.arguments)
+
+
+@recipe("Kingma & Welling 2013, Auto-Encoding Variational Bayes (arXiv 1312.6114)")
+def vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z)] - KL(q(z | x) || p(z)) with z = mu(x) + sigma(x) noise (eq. 3, 9 and 10).
+
+    p(z) -> priors.Gaussian; q(z | x) -> posteriors.Gaussian; p(x | z) -> by the data; bound -> objectives.ELBO.
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Higgins et al. 2017, beta-VAE (ICLR)", objective="elbo:beta=4")
+def beta_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), beta = 4 (eq. 4).
+
+    beta -> objectives.ELBO(beta=...); reported and compared is the bound at beta = 1.
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (arXiv 1509.00519)", objective="iwae:samples=5")
+def iwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log (1/K) sum_k p(x, z_k) / q(z_k | x)], K = 5 (eq. 8).
+
+    K -> objectives.IWAE(samples=...); w_k -> exp(Terms.log_w).
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Hinton & Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks (Science 313)",
+        posterior="point", objective="reconstruction")  # fmt: skip
+def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise log p(x | z) at z = network(x): no noise, no prior in the objective, no bound on log p(x).
+
+    code -> posteriors.Point; loss -> objectives.Reconstruction.
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Lucas, Tucker, Grosse & Norouzi 2019, Don't Blame the ELBO! (NeurIPS); Tipping & Bishop 1999", real=True,
+        hidden=(), posterior="gaussian:scale=constant", likelihood="gaussian:scale=shared", objective="elbo:samples=4")  # fmt: skip
+def linear(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """p(x | z) = N(W z + m, sigma² I), q(z | x) = N(V x + c, D): its optimum is probabilistic PCA, and exact.
+
+    W, m -> likelihoods.Gaussian.network; sigma -> .log_scale; V, c -> posteriors.Gaussian.network; D -> .log_scale.
+    Every kept column is a real number, for ever; images are divided by the top of their grid.
+    """
+    return assemble(shape, latent_dim, **parts)

@@ -1,0 +1,104 @@
+"""A run: a model, the schema of its data, and what happened in training. What `train`, `fit` and `load` return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import files, use
+from .data import Dataset, Schema, as_real, open_source
+from .errors import ModelFileError, UsageError
+from .evaluation import Evaluation, evaluate_model
+from .parts import registry
+from .training import History, Rows
+
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass
+class Run:
+    """A trained model with its data's schema; the verbs are methods, and functions of the same names.
+
+    `splits` holds the rows that training knew, by the name of their part: "test", "validation", "train".
+    """
+
+    model: nn.Module
+    schema: Schema
+    meta: dict[str, Any] = field(default_factory=dict)
+    history: History | None = None
+    splits: dict[str, Dataset] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model file: weights, constructor arguments, schema; no times, paths or hosts."""
+        path = Path(path)
+        files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry())
+        return path
+
+    def rows(self, source: Any = None) -> tuple[Rows, str]:
+        """Return the rows of a source under this run's schema; without one the test, else validation, else training part."""
+        if source is None:
+            for split in ("test", "validation", "train"):
+                if split in self.splits:
+                    return Rows(self.splits[split], device=self.device), split
+            raise UsageError("this run does not know its data any more. Give a SOURCE.")
+        return Rows(self.dataset(source), device=self.device), "given"
+
+    def dataset(self, source: Any) -> Dataset:
+        """Return a source read under this run's schema, its values checked."""
+        data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
+        return data if data.schema is self.schema else _under(data, self.schema)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def evaluate(self, source: Any = None, *, samples: int = 5000, units: str = "user", seed: int = 0, **how: Any) -> Evaluation:
+        """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
+        if units not in ("user", "standardised"):
+            raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
+        rows, split = self.rows(source)
+        return evaluate_model(self.model, rows, split=split, samples=samples, units=units, seed=seed, **how)
+
+    def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`."""
+        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)  # type: ignore[arg-type]
+
+    def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
+        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
+        return use.reconstruct(self.model, self.rows(source)[0], seed=seed)  # type: ignore[arg-type]
+
+
+def _under(data: Dataset, schema: Schema) -> Dataset:
+    """Return rows under the schema of a run, where they were read under their own."""
+    if schema.values == "real" and data.schema.values != "real":
+        data = as_real(data)
+    if data.schema.shape != schema.shape:
+        raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
+    return Dataset(data.x, schema, data.observed, data.labels, data.ids)
+
+
+def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
+    """Return the run in a folder or model file. Opening it runs no code of the file's.
+
+    `parts` hands back modules of your own, by class name or by path ("model.likelihood.network"). A run folder also
+    knows its data again, if they are still where they were.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    modules, meta = files.load(file, registry=registry(), parts=dict(parts or {}))
+    model, schema = modules.get("model"), modules.get("schema")
+    if model is None or not isinstance(schema, Schema):
+        raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
+    return Run(model.eval(), schema, meta, folder=path if path.is_dir() else None)
+
+
+def save(run: Run, path: str | Path) -> Path:
+    """Write the model file of a run."""
+    return run.save(path)
