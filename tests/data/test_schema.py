@@ -1,4 +1,4 @@
-"""The map between rows and x: it inverts, its Jacobian is that of the density, its draws have the right rates."""
+"""The map between rows and x: it inverts, its Jacobian is that of the density, draws have the right rates."""
 
 import math
 

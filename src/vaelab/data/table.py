@@ -83,7 +83,7 @@ def text_column(source: str, name: str, cells: pl.Series) -> Column:
         _refuse_text(source, name, cells, bad.to_list())
     whole = bool(cells.drop_nulls().str.contains(r"^[+-]?\d+$").all())
     values = numbers.fill_null(np.nan).to_numpy().copy()
-    if whole and len(values) and np.nanmax(np.abs(values), initial=0.0) > 2**53:
+    if whole and len(values) and np.nanmax(np.abs(values), initial=0.0) >= 2**53:
         row = int(np.nanargmax(np.abs(values)))
         raise DataError(
             f"{source}: column {show(name)} row {row + 1} holds {cells[row][:40]}, too large for a float. "
@@ -133,7 +133,7 @@ def frame_column(source: str, name: str, cells: nw.Series[Any]) -> Column:
             f"{source}: column {show(name)} holds {kind}: row 1 is {show(bad)}. Only numbers can be modelled;"
             f" leave it out with --drop {show(name)[1:-1]}."
         )
-    if kind.is_integer() and len(cells.drop_nulls()) and max(abs(cells.min()), abs(cells.max())) > 2**53:
+    if kind.is_integer() and len(cells.drop_nulls()) and max(abs(cells.min()), abs(cells.max())) >= 2**53:
         raise DataError(
             f"{source}: column {show(name)} holds integers above 2^53: they would be rounded. Drop it."
         )
@@ -192,7 +192,7 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
     empty = np.isnan(x).all(1)
     if not empty.any():
         return data
-    left_out = f"{count(int(empty.sum()), 'row')} without any value left out."
+    left_out = f"{count(int(empty.sum()), 'row')} without any value to model, left out."
     kept = Dataset(
         data.x, schema, data.observed, labels, np.arange(1, rows + 1), notes=(*data.notes, left_out)
     )
