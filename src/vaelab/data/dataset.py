@@ -1,0 +1,161 @@
+"""Rows with what is known about them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError, UsageError
+from .scaling import fit
+from .schema import Schema
+from .words import count
+
+FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N rows as the user has them, their schema, and what was decided on the way.
+
+    x         (N, *shape): uint8 (8-bit images), int32 (16-bit images), else float64, NaN where unobserved
+    observed  bool (N, *shape), or None where every entry is observed
+    labels    (N,) or None; ids (N,) or None: row numbers, file names
+    test      the official test part, if there is one
+    notes     what was decided and why, one sentence each
+    """
+
+    x: Tensor
+    schema: Schema
+    observed: Tensor | None = None
+    labels: NDArray[Any] | None = None
+    ids: NDArray[Any] | None = None
+    test: Dataset | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.x)
+
+    @property
+    def observed_model(self) -> Tensor | None:
+        """The mask in the model's layout, (N, *model_shape)."""
+        return None if self.observed is None else self.schema.arrange(self.observed)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shape, type, values and name, in hexadecimal: equal for equal rows in equal order."""
+        total = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype} {self.schema.name}\n".encode())
+        for rows in self.x.split(4096):
+            total.update(rows.contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+    def describe(self) -> str:
+        """Return the lines that a dry run shows: the data, the test part, the notes."""
+        lines = [f"data     {self.schema.name}   {count(len(self), 'row')}, {self.schema.describe()}"]
+        if self.test is not None:
+            lines.append(f"test     {count(len(self.test), 'row')} (official)")
+        return "\n".join([*lines, *(f"note     {note}" for note in self.notes)])
+
+    def take(self, indices: Tensor | NDArray[Any] | list[int]) -> Dataset:
+        """Return the rows with these indices (or where a mask is true), without the test part."""
+        picked = torch.as_tensor(indices)
+        where = picked.numpy()
+        return replace(
+            self,
+            x=self.x[picked],
+            observed=None if self.observed is None else self.observed[picked],
+            labels=None if self.labels is None else self.labels[where],
+            ids=None if self.ids is None else self.ids[where],
+            test=None,
+        )
+
+    def split(self, validation: float | int, seed: int) -> tuple[Dataset, Dataset | None]:
+        """Split into training and validation rows by a random permutation that depends on `seed` alone.
+
+        validation: a fraction in (0, 1), a number of rows, or 0 for none. Training keeps the test part.
+        Raises UsageError for another value, DataError if fewer than 10 rows are left to train on.
+        """
+        held = self._held_out(validation)
+        if len(self) - held < FEWEST_ROWS:
+            left = len(self) - held
+            few = f"{left:,} {'sample is' if left == 1 else 'samples are'} too few to train"
+            why = f" after {held:,} of {len(self):,} went to validation" if held else ""
+            raise DataError(f"{few}{why} (need at least {FEWEST_ROWS}; got {left:,}).")
+        if not held:
+            return self, None
+        shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return replace(self.take(shuffled[held:]), test=self.test), self.take(shuffled[:held])
+
+    def _held_out(self, validation: float | int) -> int:
+        if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not validation >= 0:
+            raise UsageError(
+                f"validation is {validation!r}: expected a fraction in (0, 1), a number of rows, or 0."
+            )
+        if validation >= 1 and validation != int(validation):
+            raise UsageError(f"validation is {validation}: a fraction is below 1, a number of rows is whole.")
+        if isinstance(validation, float) and validation == 1.0:
+            raise UsageError(
+                "validation is 1.0: that leaves no row to train on. Use a fraction below 1, or a count."
+            )
+        if validation >= 1 and validation >= len(self) > 1:
+            raise UsageError(f"validation is {validation:,} rows of {len(self):,}: none is left to train on.")
+        if validation < 1:
+            # one row alone goes to training, so that the message counts what the user has
+            return max(1, round(validation * len(self))) if validation > 0 and len(self) > 1 else 0
+        return int(validation) if len(self) > 1 else 0
+
+    def fit_scaling(self) -> Dataset:
+        """Standardise real columns and entries by the mean and deviation (divisor N) of these rows.
+
+        Returns the same rows (and test part) under a schema with fitted loc and scale; images, binary and
+        integer values stay as they are. Use it on the training rows, then `valid.with_scaling(train)`.
+        Raises DataError if a standardised value would not fit into float32.
+        """
+        if self.schema.values != "real" or self.schema.layout == "image":
+            return self
+        schema, notes = fit(self.x, self.schema)
+        fitted = replace(self, schema=schema, notes=(*self.notes, *notes))
+        return replace(fitted, test=None if self.test is None else self.test.with_scaling(fitted)).checked()
+
+    def with_scaling(self, train: Dataset) -> Dataset:
+        """Return these rows in the units fitted on `train`. Raises DataError if one is beyond float32."""
+        return replace(self, schema=train.schema).checked()
+
+    def checked(self) -> Dataset:
+        """Return this data set. Raises DataError if an encoded value is beyond float32."""
+        if self.schema.values == "real" and self.x.dtype == torch.float64:
+            largest = torch.finfo(torch.float32).max
+            encoded = (self.x - self.schema.loc) / self.schema.scale
+            bad = torch.nonzero(encoded.abs() > largest)
+            if len(bad):
+                row, *index = bad[0].tolist()
+                where = f"{self.schema.entry(tuple(index))} row {row + 1}"
+                got = f"{self.x[tuple(bad[0])].item():g}"
+                raise DataError(
+                    f"{self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it."
+                )
+        return self
+
+
+def as_real(data: Dataset) -> Dataset:
+    """Return the same rows (and test part) with real values: images divided by the top of their grid.
+
+    For models of real numbers: every kept column or pixel is then real for ever, with loc 0 and scale `high`
+    (1 for tables and arrays, which `fit_scaling` standardises).
+    """
+    schema = data.schema
+    if schema.values == "real":
+        return data
+    top = float(schema.high or 1) if schema.layout == "image" else 1.0
+    real = schema.replace(
+        values="real",
+        binarize=None,
+        loc=torch.zeros((), dtype=torch.float64),
+        scale=torch.tensor(top, dtype=torch.float64),
+    )
+    return replace(data, schema=real, test=None if data.test is None else as_real(data.test))

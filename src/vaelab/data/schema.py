@@ -1,0 +1,192 @@
+"""The map between rows as the user has them and x as the model has it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError, UsageError
+from ..noise import Noise
+from ..part import Part
+from .words import count, some
+
+Layout = Literal["image", "table", "array"]
+Values = Literal["binary", "integer", "real"]
+
+BINARIZATIONS = ("stochastic", "fixed", "threshold")
+
+
+class Schema(Part):
+    """x = (raw - loc) / scale, and back: what one row is, which values it holds, and in which units.
+
+    name       what the data are called ("mnist", "wine_red"); never a path
+    layout     "image" (H, W) or (H, W, C), for the model (C, H, W); "table" (columns,); "array" any shape
+    shape      one row as the user has it
+    values     "binary", "integer" (the grid low, low + 1, ..., high) or "real"
+    low, high  the grid of the raw values; x is (raw - low) / (high - low) unless the values are real
+    binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
+    columns    names of the modelled columns of a table, in the order of x
+    constants  (name, value) of columns that never vary: stored, not modelled, reproduced on output
+    order      all columns in the user's order; one that is neither modelled nor constant had no values at all
+    dtypes     the user's type of each column in `order`, so that integers come back as integers
+    loc, scale float64, broadcastable to `shape`, used where the values are real
+
+    Raises UsageError where the arguments contradict each other.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        layout: Layout,
+        shape: tuple[int, ...],
+        values: Values,
+        low: int | None = None,
+        high: int | None = None,
+        binarize: str | None = None,
+        columns: tuple[str, ...] | None = None,
+        constants: tuple[tuple[str, float], ...] = (),
+        order: tuple[str, ...] | None = None,
+        dtypes: tuple[str, ...] | None = None,
+        loc: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.layout, self.values, self.binarize = name, layout, values, binarize
+        self.shape, self.low, self.high = tuple(shape), low, high
+        self.columns, self.order, self.dtypes = columns, order, dtypes
+        self.constants = tuple((str(key), float(value)) for key, value in constants)
+        self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
+        self.register_buffer(
+            "scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double()
+        )
+        self._check()
+
+    def _check(self) -> None:
+        if self.values != "real" and (self.low is None or self.high is None or self.low >= self.high):
+            raise UsageError(f"Schema: {self.values} values need low < high, got {self.low} and {self.high}.")
+        if self.binarize is not None and (self.binarize not in BINARIZATIONS or self.values != "binary"):
+            raise UsageError(f"Schema: binarize={self.binarize!r} does not fit {self.values} values.")
+        if self.layout == "image" and len(self.shape) not in (2, 3):
+            raise UsageError(f"Schema: an image is (H, W) or (H, W, C), got {self.shape}.")
+        if self.columns is not None and self.shape != (len(self.columns),):
+            raise UsageError(f"Schema: {len(self.columns)} columns do not make rows of shape {self.shape}.")
+        if self.dtypes is not None and len(self.dtypes) != len(self.user_columns):
+            raise UsageError(f"Schema: {len(self.dtypes)} dtypes for {len(self.user_columns)} columns.")
+        if not bool((self.scale > 0).all()) or not bool(torch.isfinite(self.scale).all()):
+            raise UsageError("Schema: every scale must be positive and finite.")
+
+    def replace(self, **changes: Any) -> Schema:
+        """Return a schema with some arguments changed."""
+        return Schema(**{**self.arguments(), **changes})
+
+    @property
+    def user_columns(self) -> tuple[str, ...]:
+        """All columns of a table in the user's order; empty for images and arrays."""
+        return self.order or (*(self.columns or ()), *(name for name, _ in self.constants))
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """The shape of one row of x: images are channel-first."""
+        if self.layout != "image":
+            return self.shape
+        return (1, *self.shape) if len(self.shape) == 2 else (self.shape[2], *self.shape[:2])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The lowest and highest raw value; 0 and 1 where no grid is known."""
+        return (0, 1) if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def dims(self) -> int:
+        """The number of entries of one row."""
+        return math.prod(self.shape)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether every use of a row is a fresh draw."""
+        return self.binarize == "stochastic"
+
+    def arrange(self, rows: Tensor) -> Tensor:
+        """Turn (N, *shape) into (N, *model_shape); for masks as well as values."""
+        if self.layout != "image":
+            return rows
+        return rows.unsqueeze(1) if len(self.shape) == 2 else rows.movedim(-1, 1)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Turn (N, *model_shape) into (N, *shape)."""
+        if self.layout != "image":
+            return x
+        return x.squeeze(1) if len(self.shape) == 2 else x.movedim(1, -1)
+
+    def _affine(self, like: Tensor) -> tuple[Tensor | int, Tensor | int]:
+        """Return loc and scale with raw = loc + scale * x."""
+        if self.values == "real":
+            return self.loc.to(like.device, like.dtype), self.scale.to(like.device, like.dtype)
+        low, high = self.grid
+        return low, high - low
+
+    def encode(self, raw: Tensor, noise: Noise | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """x = (raw - loc) / scale, with unobserved (NaN) entries 0; grey values become 0/1 by `binarize`.
+
+        raw (N, *shape) -> x (N, *model_shape) of type `dtype`, computed in float64 unless raw is 8-bit.
+        Stochastic binarisation is x = 1[u < (raw - low) / (high - low)] with u ~ U(0, 1) drawn from `noise`.
+        Raises UsageError if that noise is missing, DataError if rows have another shape.
+        """
+        if tuple(raw.shape[1:]) != self.shape:
+            raise DataError(f"{self.name}: rows have shape {tuple(raw.shape[1:])}, expected {self.shape}.")
+        values = raw.to(dtype if raw.dtype == torch.uint8 else torch.float64)
+        loc, scale = self._affine(values)
+        x = self.arrange(torch.nan_to_num((values - loc) / scale, nan=0.0)).to(dtype)
+        if self.binarize == "stochastic":
+            if noise is None:
+                raise UsageError(
+                    f"{self.name} is binarised stochastically: encode needs noise=Noise(generator)."
+                )
+            return (noise.uniform((1, *x.shape), x)[0] < x).to(dtype)
+        return (x > 0.5).to(dtype) if self.binarize == "threshold" else x
+
+    def decode(self, x: Tensor, round: bool = False) -> Tensor:
+        """Return raw = loc + scale * x in the user's units, float64, of shape (N, *shape).
+
+        With `round`, integer values are put on the nearest point of their grid.
+        """
+        rows = self.restore(x).double()
+        loc, scale = self._affine(rows)
+        raw = rows * scale + loc
+        return raw.round().clamp(self.low, self.high) if round and self.values == "integer" else raw
+
+    def log_det(self, observed: Tensor | None = None) -> Tensor:
+        """log |dx / draw|, summed over the (observed) entries: log p(raw) = log p(x) + log_det.
+
+        -sum log scale for real values; 0 for binary and integer ones, whose masses do not depend on units.
+        observed (N, *model_shape) gives (N,); None gives a scalar; float64.
+        """
+        scale = self.scale if self.values == "real" else torch.ones_like(self.scale)
+        entries = -scale.log().expand(self.shape)
+        if observed is None:
+            return entries.sum()
+        return (self.arrange(entries[None]).to(observed.device) * observed).flatten(1).sum(1)
+
+    def entry(self, index: tuple[int, ...]) -> str:
+        """Return the name of one entry of a row for messages: the column, else the index."""
+        if self.columns is not None:
+            return f"column {self.columns[index[0]]!r}".replace("'", '"')
+        return f"entry {list(index)}"
+
+    def describe(self) -> str:
+        """Return what a row is, in a few words."""
+        values = self.values if self.binarize is None else f"binary ({self.binarize})"
+        if self.layout == "table" and self.columns is not None:
+            return f"{count(len(self.columns), f'{values} column')} ({some(self.columns)})"
+        if self.layout == "image":
+            colour = "grey" if len(self.shape) == 2 else "colour"
+            grid = "" if self.binarize else f" {self.low}..{self.high}"
+            return f"{self.shape[1]}x{self.shape[0]} {colour} images, {values} values{grid}"
+        return f"{values} arrays of shape {self.shape}"
