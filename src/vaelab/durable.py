@@ -1,0 +1,65 @@
+"""Files that appear whole or not at all, also when the power goes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from pathlib import Path
+
+from .errors import EnvironmentFault
+
+RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: after any failure the old file is whole and nothing else is left.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a link.
+    A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            _write(temporary, data, path)
+            _replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already after a success
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _write(temporary: Path, data: bytes, target: Path) -> None:
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    # the umask belongs to the whole process: let the kernel apply it instead of reading it by setting it
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(temporary, flags, 0o666 if mode is None else 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if mode is not None:
+        os.chmod(temporary, mode)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    for attempt in range(RETRIES):
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            if os.name != "nt" or attempt == RETRIES - 1:
+                raise
+            time.sleep(0.05 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is written through
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
