@@ -16,8 +16,8 @@ RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync 
 def write_durably(path: Path, data: bytes) -> None:
     """Put `data` at `path`: after any failure the old file is whole and nothing else is left.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a link.
-    A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
+    Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
+    link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")

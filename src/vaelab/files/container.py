@@ -1,8 +1,9 @@
 """The bytes of a model file: a safetensors file whose one metadata entry is a JSON document with a digest.
 
-The document begins with its digest, so the digest has one fixed place: the SHA-256 of the whole file with 64 zeros
-there. It tells damage; it is no signature, for whoever can write a file can compute it. Nothing in a file is used
-before the digest holds, and then the header is checked here, before the safetensors library sees it.
+The document begins with its digest, so the digest has one fixed place: the SHA-256 of the whole file with 64
+zeros there. It tells damage; it is no signature, for whoever can write a file can compute it. Nothing in a
+file is used before the digest holds, and then the header is checked here, before the safetensors library sees
+it.
 """
 
 from __future__ import annotations
@@ -76,13 +77,16 @@ class Contents:
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the tensors that hold NaN or an infinity, sorted."""
-    return sorted(k for k, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all()))
+    return sorted(
+        k for k, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())
+    )
 
 
 def pack(tensors: Mapping[str, Tensor], document: Mapping[str, JSON]) -> bytes:
     """Return the bytes of a file: the same content gives the same bytes.
 
-    `document` needs "format" and may hold any JSON; the tensors are on the CPU, contiguous and share no memory.
+    `document` needs "format" and may hold any JSON; the tensors are on the CPU, contiguous and share no
+    memory.
     """
     text = json.dumps({"digest": BLANK, **document}, allow_nan=False, separators=(",", ":"))
     data = bytearray(safetensors.torch.save(dict(tensors), {"vaelab": text}))
@@ -96,10 +100,15 @@ def unpack(data: bytes, where: str) -> Contents:
     """Check the bytes of a file; raise `ModelFileError`, with `where` in front, unless every check holds."""
     length = int.from_bytes(data[:8], "little")
     if data[8 : 8 + len(START)] != START:
-        if not data[8:9] == b"{" or length > len(data):
-            cut = 0 < len(data) < 8 + len(START) and START.startswith(data[8:]) and length < MAX_HEADER
-            raise ModelFileError(f"{where}: " + ("damaged: it ends early." if cut else f"not a model file: it is {foreign(data)}."))
-        raise ModelFileError(f"{where}: a safetensors file, but not a model made by vaelab (or its start is damaged).")
+        if data[8:9] != b"{" or length > len(data):
+            cut = len(data) >= 8 and START.startswith(data[8:]) and 0 < length < MAX_HEADER
+            raise ModelFileError(
+                f"{where}: "
+                + ("damaged: it ends early." if cut else f"not a model file: it is {foreign(data)}.")
+            )
+        raise ModelFileError(
+            f"{where}: a safetensors file, but not a model made by vaelab (or its start is damaged)."
+        )
     if length > MAX_HEADER:
         raise ModelFileError(f"{where}: its header claims {length:,} bytes; at most {MAX_HEADER:,} are read.")
     if 8 + length > len(data):
@@ -108,7 +117,7 @@ def unpack(data: bytes, where: str) -> Contents:
         raise ModelFileError(f"{where}: damaged: {_damage(data, length)}. Copy or download it again.")
     try:
         header = strict_json(data[8 : 8 + length])
-        document = strict_json(header["__metadata__"]["vaelab"].encode())
+        document = strict_json(header["__metadata__"]["vaelab"])
         _check_document(header, document)
         specs = {name: _spec(name, entry) for name, entry in header.items() if name != "__metadata__"}
         _check_layout(specs, len(data) - 8 - length)
@@ -129,19 +138,20 @@ def _damage(data: bytes, length: int) -> str:
     """Say what is wrong with a file whose digest fails; its header is read for this sentence only."""
     try:
         header = strict_json(data[8 : 8 + length])
-        end = max((_spec(name, entry).end for name, entry in header.items() if name != "__metadata__"), default=0)
+        end = max(
+            (_spec(name, entry).end for name, entry in header.items() if name != "__metadata__"), default=0
+        )
     except ModelFileError:
         end = 0
     missing = 8 + length + end - len(data)
     return f"{missing:,} bytes missing" if missing > 0 else "its content does not match its digest"
 
 
-def strict_json(data: bytes) -> Any:
+def strict_json(text: bytes | str) -> Any:
     """Parse an object of JSON; raise `ModelFileError` on duplicate keys, NaN, infinities and deep nesting."""
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ModelFileError(f"its JSON is nested deeper than {MAX_DEPTH} levels.") from None
     except ModelFileError:
@@ -188,10 +198,12 @@ def _check_document(header: dict[str, JSON], document: dict[str, JSON]) -> None:
         raise ModelFileError(f"its format version is {shown(version)}, expected a number from 1 to {FORMAT}.")
     if version > FORMAT:
         raise ModelFileError(
-            f"made by version {shown(version).strip(chr(39))} of the format; this program reads up to {FORMAT}. Upgrade vaelab."
+            f"made by version {version} of the format; this program reads up to {FORMAT}. Upgrade vaelab."
         )
     if list(header["__metadata__"]) != ["vaelab"]:
-        raise ModelFileError(f"unknown metadata {shown(list(header['__metadata__']))}, expected only 'vaelab'.")
+        raise ModelFileError(
+            f"unknown metadata {shown(list(header['__metadata__']))}, expected only 'vaelab'."
+        )
     if len(header) - 1 > MAX_TENSORS:
         raise ModelFileError(f"it holds {len(header) - 1:,} tensors; at most {MAX_TENSORS:,} are read.")
 
@@ -202,20 +214,24 @@ def _natural(value: JSON) -> bool:
 
 def _spec(name: str, entry: JSON) -> Spec:
     if not NAME.fullmatch(name):
-        raise ModelFileError(f"a tensor is named {shown(name)}; letters, digits, '_' and '.' are allowed, 128 at most.")
+        raise ModelFileError(
+            f"a tensor is named {shown(name)}; letters, digits, '_' and '.' are allowed, 128 at most."
+        )
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFileError(f"the entry of tensor {shown(name)} is not of the safetensors format.")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in DTYPES:
         raise ModelFileError(f"tensor {shown(name)} has type {shown(kind)}; known: {', '.join(DTYPES)}.")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_natural, shape)):
-        raise ModelFileError(f"tensor {shown(name)} has shape {shown(shape)}, expected at most {MAX_DIMENSIONS} sizes.")
+        raise ModelFileError(
+            f"tensor {shown(name)} has shape {shown(shape)}, expected at most {MAX_DIMENSIONS} sizes."
+        )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_natural, offsets)):
         raise ModelFileError(f"tensor {shown(name)} has offsets {shown(offsets)}, expected two numbers.")
     size = math.prod(shape) * DTYPES[kind].itemsize
     if offsets[1] - offsets[0] != size:
         raise ModelFileError(
-            f"tensor {shown(name)} has {offsets[1] - offsets[0]:,} bytes at offsets {offsets}, its shape and type need {size:,}."
+            f"tensor {shown(name)} has offsets {offsets}; its shape and type need {size:,} bytes."
         )
     return Spec(DTYPES[kind], tuple(shape), offsets[0], offsets[1])
 
@@ -229,7 +245,11 @@ def _check_layout(specs: Mapping[str, Spec], size: int) -> None:
             raise ModelFileError(f"tensor {shown(name)} {what} (offset {spec.begin:,}, expected {end:,}).")
         end = spec.end
     if end != size:
-        what = f"damaged: {end - size:,} bytes missing" if end > size else f"{size - end:,} bytes too many at its end"
+        what = (
+            f"damaged: {end - size:,} bytes missing"
+            if end > size
+            else f"{size - end:,} bytes too many at its end"
+        )
         raise ModelFileError(f"{what}.")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import EnvironmentFault, ModelFileError
 
 PICKLE = "a Python pickle. Pickles can run code when opened, so they are never read here"
-PYTORCH = "a PyTorch file (a zip with a Python pickle in it). Pickles can run code when opened, so they are never read here"
+PYTORCH = PICKLE.replace("a Python pickle", "a PyTorch file, a zip with a Python pickle in it", 1)
 
 # The streams of protocol 0 and 1 have no mark of their own: these are the ways in which they begin.
 _OLD_PICKLE = re.compile(rb"[(\])}NKMJGUTX]|c[\w.]+\n[\w.]+\n|[ILFSV][^\n]*\n")
@@ -50,10 +50,8 @@ def foreign(data: bytes) -> str:
     """Return what `data`, which is no safetensors file, is instead: "a Python pickle. ..."."""
     if not data:
         return "empty. The download may have failed: fetch the file again"
-    for pattern, kind in _KINDS:
-        if pattern.match(data):
-            break
-    else:
+    kind = next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
+    if kind is None:
         if data.rstrip()[-1:] == b"." and _OLD_PICKLE.match(data):
             return PICKLE
         return _text(data[:512]) or f"of an unknown kind (it starts with {shown(data[:8].decode('latin-1'))})"
@@ -86,9 +84,13 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file.") from None
     except (OSError, MemoryError) as error:
-        raise EnvironmentFault(f"{path} cannot be read: {getattr(error, 'strerror', None) or error!r}.") from error
+        raise EnvironmentFault(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error!r}."
+        ) from error
     if len(data) > max_bytes:
-        raise ModelFileError(f"{path}: larger than {max_bytes:,} bytes. If you trust it, load it with a higher max_bytes.")
+        raise ModelFileError(
+            f"{path}: larger than {max_bytes:,} bytes. If you trust it, load it with a higher max_bytes."
+        )
     return data
 
 
