@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .errors import EnvironmentFault
 
+WINDOWS = os.name == "nt"
 RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
 
 
@@ -49,14 +50,14 @@ def _replace(temporary: Path, path: Path) -> None:
         try:
             return os.replace(temporary, path)
         except PermissionError:
-            if os.name != "nt" or attempt == RETRIES - 1:
+            if not WINDOWS or attempt == RETRIES - 1:
                 raise
             time.sleep(0.05 * 2**attempt)
     raise AssertionError("unreachable")
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder; its rename is written through
+    if WINDOWS:  # Windows cannot open a folder; its rename is written through
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -97,8 +97,8 @@ class Decoder:
         return node
 
     def _object(self, node: dict[str, JSON], path: str) -> Any:
-        kind, *rest = node
-        inner = node[kind]
+        kind, *rest = node or [""]
+        inner = node.get(kind)
         match kind, inner, rest:
             case "list", list(), []:
                 return [self._value(v, f"{path}.{i}") for i, v in enumerate(inner)]
@@ -182,7 +182,7 @@ class Decoder:
 def _customs(node: JSON, path: str) -> Iterator[tuple[str, str]]:
     """Return the path and class name of each module below a node that has to be handed back."""
     if isinstance(node, dict):
-        if isinstance(name := node.get("custom"), str):
+        if isinstance(name := node.get("custom"), str) and len(node) == 1:
             yield path, name
         for content in node.values():
             for key, inner in content.items() if isinstance(content, dict) else ():
@@ -195,7 +195,7 @@ def _customs(node: JSON, path: str) -> Iterator[tuple[str, str]]:
 
 
 class _Counting(TorchFunctionMode):
-    """Stops a constructor after `limit` calls of torch, and leaves out random values: a plan has no use for them."""
+    """Stops a constructor after `limit` calls of torch, and leaves out random values, of no use to a plan."""
 
     FILLERS = (
         "normal_",
@@ -216,7 +216,7 @@ class _Counting(TorchFunctionMode):
         self.left -= 1
         if self.left < 0:
             raise ModelFileError("its arguments ask for far more layers than the file holds")
-        if getattr(func, "__name__", "") in self.FILLERS:
+        if args and getattr(func, "__name__", "") in self.FILLERS:
             return args[0]
         return func(*args, **(kwargs or {}))
 

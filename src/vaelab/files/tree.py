@@ -83,16 +83,10 @@ class _Encoder:
 
     def node(self, module: nn.Module, path: str) -> JSON:
         cls = type(module)
-        if cls is nn.ModuleList:
-            return {
-                "modules": [self.module(inner, f"{path}.{name}") for name, inner in module.named_children()]
-            }
-        if cls is nn.ModuleDict:
-            return {
-                "named": {
-                    name: self.module(inner, f"{path}.{name}") for name, inner in module.named_children()
-                }
-            }
+        if isinstance(module, nn.ModuleList) and cls is nn.ModuleList:
+            return {"modules": [self.module(inner, f"{path}.{i}") for i, inner in enumerate(module)]}
+        if isinstance(module, nn.ModuleDict) and cls is nn.ModuleDict:
+            return {"named": {name: self.module(inner, f"{path}.{name}") for name, inner in module.items()}}
         if not isinstance(module, Part):
             self.theirs[path] = module
             return {"custom": cls.__name__}
