@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -36,8 +37,8 @@ def write_durably(path: Path, data: bytes) -> None:
 def _write(temporary: Path, data: bytes, target: Path) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     # the umask belongs to the whole process: let the kernel apply it instead of reading it by setting it
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(temporary, flags, 0o666 if mode is None else 0o600), "wb") as file:
+    first = 0o666 if mode is None else 0o600
+    with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -57,10 +58,14 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if WINDOWS:  # Windows cannot open a folder; its rename is written through
+    if WINDOWS:  # it cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # the file is in place; some network file systems cannot do more
+        if error.errno not in (errno.EINVAL, errno.EACCES, errno.ENOTSUP):
+            raise

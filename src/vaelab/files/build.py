@@ -117,9 +117,11 @@ class Decoder:
                     nn.ModuleList([self._module(v, f"{path}.{i}") for i, v in enumerate(inner)]), path
                 )
             case "named", dict(), []:
-                return self._keep(
-                    nn.ModuleDict({k: self._module(v, f"{path}.{k}") for k, v in inner.items()}), path
-                )
+                modules = {name: self._module(v, f"{path}.{name}") for name, v in inner.items()}
+                try:
+                    return self._keep(nn.ModuleDict(modules), path)
+                except KeyError as error:  # a name with a dot, or one that the class has taken
+                    raise ModelFileError(f"{shown(path)} has a wrong name: {shown(error)}.") from None
             case "custom", str(), []:
                 return self._keep(self.customs[path], path)
             case (("part" | "own"), str(), ["arguments"]) if isinstance(node["arguments"], dict):

@@ -52,7 +52,7 @@ def foreign(data: bytes) -> str:
         return "empty. The download may have failed: fetch the file again"
     kind = next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
     if kind is None:
-        if data.rstrip()[-1:] == b"." and _OLD_PICKLE.match(data):
+        if data[-8:].rstrip()[-1:] == b"." and _OLD_PICKLE.match(data):
             return PICKLE
         return _text(data[:512]) or f"of an unknown kind (it starts with {shown(data[:8].decode('latin-1'))})"
     if kind == "a zip archive":
@@ -63,6 +63,7 @@ def foreign(data: bytes) -> str:
 
 
 def _text(head: bytes) -> str:
+    # the last character may be cut in two, so it does not count
     text = head.decode("utf-8", errors="replace")[:-1] or head.decode("latin-1")
     plain = all(c.isprintable() or c in "\r\n\t" for c in text) and "\ufffd" not in text
     return f"text (it starts with {shown(text[:20])})" if plain else ""
