@@ -1,52 +1,71 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, also when the power goes."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
+import stat
+import time
 from pathlib import Path
 
 from .errors import EnvironmentFault
 
+WINDOWS = os.name == "nt"
+RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
+
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: after a crash the old content or the new one is there, never a part.
+    """Put `data` at `path`: after any failure the old file is whole and nothing else is left.
 
-    Raises EnvironmentFault where the folder is missing, full or not writable; `path` is then untouched.
+    Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
+    link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
     """
-    temporary: str | None = None
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        # the same folder, so that the replacement is a rename within one file system
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _default_mode(path))
-        os.replace(temporary, path)
-        temporary = None
+        try:
+            _write(temporary, data, path)
+            _replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already after a success
         _sync_folder(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise EnvironmentFault(
-            f"{path} cannot be written: {reason}. Choose another place or free space."
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def _default_mode(path: Path) -> int:
-    """Return the mode of the file that is replaced, else the usual one (mkstemp makes private files)."""
-    return path.stat().st_mode & 0o777 if path.exists() else 0o644
+def _write(temporary: Path, data: bytes, target: Path) -> None:
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    # the umask belongs to the whole process: let the kernel apply it instead of reading it by setting it
+    first = 0o666 if mode is None else 0o600
+    with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if mode is not None:
+        os.chmod(temporary, mode)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    for attempt in range(RETRIES):
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            if not WINDOWS or attempt == RETRIES - 1:
+                raise
+            time.sleep(0.05 * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows cannot open folders and needs no such step."""
-    if os.name == "nt":
+    if WINDOWS:  # it cannot open a folder
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # the file is in place; some network file systems cannot do more
+        if error.errno not in (errno.EINVAL, errno.EACCES, errno.ENOTSUP):
+            raise
