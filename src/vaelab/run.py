@@ -37,7 +37,7 @@ class Run:
     def save(self, path: str | Path) -> Path:
         """Write the model file: weights, constructor arguments, schema; no times, paths or hosts."""
         path = Path(path)
-        files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry())
+        files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry=registry())
         return path
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
