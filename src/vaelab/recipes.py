@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from .data import Dataset
 from .errors import UsageError, suggest
 from .models import VAE
 from .networks import MLP, Linear, OneHot
@@ -35,6 +36,11 @@ class Recipe:
     parts: dict[str, Any]
     build: Callable[..., tuple[VAE, Objective]]
     real: bool = False  # treats every kept column as a real number
+    pace: Callable[[Dataset], dict[str, Any]] | None = None
+
+    def settings(self, train: Dataset) -> dict[str, Any]:
+        """Return the settings of training that suit this recipe on these rows."""
+        return self.pace(train) if self.pace else {}
 
     def __call__(self, shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
         """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts."""
@@ -47,12 +53,14 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {}
 
 
-def recipe(paper: str, *, real: bool = False, **parts: Any) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
+def recipe(
+    paper: str, *, real: bool = False, pace: Callable[[Dataset], dict[str, Any]] | None = None, **parts: Any
+) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
     """Register a recipe under the name of its function."""
 
     def register(build: Callable[..., tuple[VAE, Objective]]) -> Recipe:
         name = build.__name__.replace("_", "-")
-        made = Recipe(name, paper, parts, build, real)
+        made = Recipe(name, paper, parts, build, real, pace)
         object.__setattr__(made, "__doc__", build.__doc__)
         RECIPES[name] = made
         return made
@@ -137,7 +145,19 @@ def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
     return assemble(shape, latent_dim, **parts)
 
 
-@recipe("Lucas, Tucker, Grosse & Norouzi 2019, Don't Blame the ELBO! (NeurIPS); Tipping & Bishop 1999", real=True,
+def linear_pace(train: Dataset) -> dict[str, Any]:
+    """Nearly full batches, and steps in proportion to the deviation of the data, as the weights are.
+
+    Without the noise of small batches Adam comes within 1e-3 nats of the exact optimum.
+    """
+    rows = min(len(train), max(200, 2**17 // train.schema.dims))
+    epochs = max(20, 6000 // -(-len(train) // rows))
+    x = train.schema.encode(train.x[:10_000])
+    return {"batch_size": rows, "epochs": epochs, "lr": 0.03 * x.std(0, correction=0).square().mean().sqrt().item()}
+
+
+@recipe("Lucas, Tucker, Grosse & Norouzi 2019, Don't Blame the ELBO! (NeurIPS); Tipping & Bishop 1999",
+        real=True, pace=linear_pace,
         hidden=(), posterior="gaussian:scale=constant", likelihood="gaussian:scale=shared", objective="elbo:samples=4")  # fmt: skip
 def linear(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """p(x | z) = N(W z + m, sigma² I), q(z | x) = N(V x + c, D): its optimum is probabilistic PCA, and exact.

@@ -1,0 +1,126 @@
+"""Every option of `train`, in one place: the command line, a TOML file and `vaelab.train` read this class."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError, suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What `train` can be told; each default is stated beside its option."""
+
+    recipe: str = "vae"
+    """A published model by name: `vaelab recipes` lists them."""
+    latent_dim: int | None = None
+    """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries)."""
+    hidden: str | None = None
+    """Widths of the hidden layers, "500,500" (default: 500; "" for none)."""
+    activation: str | None = None
+    """relu, silu, gelu, elu or tanh (default: relu)."""
+    prior: str | None = None
+    """p(z), written name:argument=value,... (default: by the recipe)."""
+    posterior: str | None = None
+    """q(z | x): gaussian, full-gaussian, point."""
+    likelihood: str | None = None
+    """p(x | z): bernoulli, gaussian:scale=shared, categorical, discretized-logistic (default: by the data)."""
+    objective: str | None = None
+    """What is maximised: elbo:beta=4, iwae:samples=50, reconstruction."""
+    beta: float | None = None
+    """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
+    free_bits: float | None = None
+    """Nats per latent dimension below which its KL is not pushed."""
+    warmup: float | None = None
+    """Epochs over which the weight of the KL rises from 0."""
+    epochs: int | None = None
+    """Passes over the training rows (default: about 20,000 steps, or --minutes)."""
+    minutes: float | None = None
+    """Train by the clock instead."""
+    batch_size: int | None = None
+    """Rows in a step (default: 128)."""
+    lr: float | None = None
+    """Peak learning rate of Adam (default: 0.001), after a short rise and before a cosine decay to 0."""
+    decay: str | None = None
+    """cosine or none."""
+    clip: float | None = None
+    """Largest norm of the gradient (default: none)."""
+    patience: int | None = None
+    """Reports without a better validation bound before training stops (default: 20)."""
+    validation: float = 0.1
+    """Rows held out: a fraction below 1, or a count; 0 trains on all and keeps the last weights."""
+    seed: int = 0
+    """Seed of the initial weights, the split, the order and the noise."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """Threads of the processor (default: all cores); the same count gives the same bits."""
+    binarize: str | None = None
+    """How grey images become 0/1: stochastic, fixed (MNIST only), threshold, none."""
+    columns: str | None = None
+    """Columns of a table to keep: names or 1-based ranges, "1-11" or "age,income"."""
+    drop: str | None = None
+    """Columns of a table to leave out."""
+    header: str = "auto"
+    """Whether the first line of a table names its columns: auto, yes or no."""
+    labels: str | None = None
+    """The column, or file, that labels the rows; it is not modelled."""
+    missing: str | None = None
+    """Words that mean a missing value, "NA,?" (default: empty, NA, NaN, ?, null, None)."""
+    sep: str | None = None
+    """The separator of a table (default: found)."""
+    encoding: str = "utf-8"
+    """The encoding of a table."""
+    size: str | None = None
+    """Resize images to WxH."""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def checked(cls, **options: Any) -> TrainOptions:
+        """Return the options; UsageError with the nearest name for one that does not exist."""
+        for name in options:
+            if name not in cls.names():
+                raise UsageError(f"unknown option {name!r}.{suggest(name, cls.names())}")
+        for name in ("columns", "drop", "hidden", "missing"):
+            if isinstance(options.get(name), (list, tuple)):
+                options[name] = ",".join(str(item) for item in options[name])
+        return cls(**options)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults."""
+        default = TrainOptions()
+        return {name: getattr(self, name) for name in self.names() if getattr(self, name) != getattr(default, name)}
+
+
+def write_toml(source: str, options: TrainOptions) -> bytes:
+    """Return the file that repeats a run: `vaelab train --config FILE`."""
+    lines = [f"source = {json.dumps(source)}"]
+    for name in options.names():
+        value = getattr(options, name)
+        if value is not None:
+            lines.append(f"{name} = {json.dumps(value)}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def read_toml(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Return (source or None, options) of a configuration file; unknown keys are refused by name."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such configuration: {path}. Check --config.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}.") from None
+    source = content.pop("source", None)
+    for name in content:
+        if name not in TrainOptions.names():
+            raise UsageError(f"{path}: unknown option {name!r}.{suggest(name, TrainOptions.names())}")
+    return source, content

@@ -1,0 +1,325 @@
+"""From a source and options to a trained run: everything is decided and checked in a plan before training starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .data import Dataset, Schema, as_real, choose_likelihood, open_source
+from .errors import EnvironmentFault, UsageError
+from .likelihoods import DiscretizedLogistic
+from .objectives import ELBO, Objective
+from .options import TrainOptions
+from .parts import Spec, parse
+from .recipes import Recipe, find
+from .run import Run
+from .training import History, Rows, Settings, optimise, time_per_step
+
+Report = Callable[[dict[str, Any], History], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a source, split and scaled: scaling is fitted on the training rows alone."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+    notes: tuple[str, ...]
+
+    @property
+    def schema(self) -> Schema:
+        """The schema with the fitted scaling."""
+        return self.train.schema
+
+    def by_name(self) -> dict[str, Dataset]:
+        """Return the parts that exist."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schema | None = None) -> Splits:
+    """Open a source as the options say; with `schema`, under the scaling of a run that exists already."""
+    how: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("columns", "drop", "header", "labels", "sep", "encoding", "size", "binarize")
+    }
+    if options.missing is not None:
+        how["missing"] = tuple(options.missing.split(","))
+    data = source if isinstance(source, Dataset) else open_source(source, **how)
+    if real:
+        data = as_real(data)
+    train, validation = data.split(options.validation, options.seed)
+    if schema is None:
+        train = train.fit_scaling()
+        schema = train.schema
+    else:
+        train = train.with_schema(schema)
+    return Splits(
+        train,
+        validation and validation.with_schema(schema),
+        data.test and data.test.with_schema(schema),
+        train.notes,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is decided but not trained yet."""
+
+    source: Any
+    options: TrainOptions
+    recipe: Recipe
+    splits: Splits
+    specs: dict[str, Spec]
+    reason: str
+    model: nn.Module
+    objective: Objective
+    settings: Settings
+    device: torch.device
+
+    def describe(self) -> str:
+        """Return what would be trained, one line each: data, split, model, likelihood with its reason, device, time."""
+        train, validation = self.splits.train, self.splits.validation
+        parameters = sum(p.numel() for p in self.model.parameters())
+        held = f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
+        lines = [
+            f"data     {train.schema.name}   {train.schema.describe()}",
+            f"split    {len(train):,} train, {held}" + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
+            f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
+            f"         p(z) {self.specs['prior']}   q(z | x) {self.specs['posterior']}   objective {self.specs['objective']}",
+            f"         p(x | z) {self.specs['likelihood']}, because {self.reason}",
+            f"device   {self.device.type}, {torch.get_num_threads()} threads, seed {self.settings.seed}",
+        ]
+        return "\n".join([*lines, *(f"note     {note}" for note in self.splits.notes)])
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions."""
+        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+
+    def estimate(self) -> str:
+        """Return how long training will take, from a few steps on a copy of the model."""
+        if self.settings.minutes is not None:
+            return f"time     {self.settings.minutes:g} minutes, as asked"
+        with self._threads():
+            step = time_per_step(self.model, self.objective, self._rows(self.splits.train), self.settings)
+        epochs = self.settings.planned_epochs(len(self.splits.train)) or 0
+        steps = epochs * math.ceil(len(self.splits.train) / self.settings.batch_size)
+        return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
+
+    def run(self, report: Report = lambda record, history: None) -> Run:
+        """Train and return the run."""
+        validation = self.splits.validation
+        with self._threads():
+            history = optimise(
+                self.model,
+                self.objective,
+                self._rows(self.splits.train),
+                None if validation is None else self._rows(validation),
+                self.settings,
+                report,
+            )
+            return Run(self.model.cpu(), self.splits.schema, self._meta(history), history, self.splits.by_name())
+
+    def _rows(self, data: Dataset) -> Rows:
+        return Rows(data, device=self.device)
+
+    def _threads(self) -> _Threads:
+        return _Threads(self.options.threads)
+
+    def _meta(self, history: History) -> dict[str, Any]:
+        """What the model file says of its making: nothing that differs between equal runs."""
+        best = {k: v for k, v in (history.best or {}).items() if k != "seconds"}
+        return {
+            "recipe": self.recipe.name,
+            "paper": self.recipe.paper,
+            "parts": {role: str(spec) for role, spec in self.specs.items()},
+            "reason": self.reason,
+            "data": {
+                "name": self.splits.schema.name,
+                "train": len(self.splits.train),
+                "validation": 0 if self.splits.validation is None else len(self.splits.validation),
+                "digest": self.splits.train.digest,
+            },
+            "best": best,
+            "skipped_steps": history.skipped,
+            "settings": {k: v for k, v in vars(self.settings).items() if v is not None},
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+        }
+
+
+class _Threads:
+    """A number of threads for a while; the caller's is put back."""
+
+    def __init__(self, number: int | None) -> None:
+        self.number, self.before = number, torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        if self.number is not None:
+            torch.set_num_threads(self.number)
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self.before)
+
+
+def plan(source: Any, **options: Any) -> Plan:
+    """Decide a run: read the data, choose the likelihood, build the model. Raises what is wrong before training starts."""
+    chosen = TrainOptions.checked(**options)
+    recipe = find(chosen.recipe)
+    device = pick_device(chosen.device)
+    if chosen.threads is not None and chosen.threads < 1:
+        raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
+    splits = read_splits(source, chosen, real=recipe.real)
+    schema = splits.schema
+    latent_dim = chosen.latent_dim or min(20, max(2, schema.dims // 4))
+    if latent_dim < 1:
+        raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
+
+    parts: dict[str, Any] = {**recipe.parts}
+    likelihood, reason = choose_likelihood(schema)
+    if chosen.likelihood is not None:
+        parts["likelihood"], reason = chosen.likelihood, "it was asked for"
+    elif "likelihood" in parts:
+        reason = f"the recipe {recipe.name} has it"
+    else:
+        parts["likelihood"] = likelihood
+    parts |= {role: value for role in ("prior", "posterior", "activation") if (value := getattr(chosen, role)) is not None}
+    if chosen.hidden is not None:
+        parts["hidden"] = _widths(chosen.hidden)
+    settings = _settings(chosen, recipe, splits)
+    goal = _objective(chosen, parts.get("objective", "elbo"), math.ceil(len(splits.train) / settings.batch_size))
+    parts["objective"] = str(goal)
+    with torch.random.fork_rng(devices=[]):  # initial weights come from the global generator: seeded here, then restored
+        torch.manual_seed(settings.seed)
+        model, objective = recipe(schema.model_shape, latent_dim, **parts)
+    check_support(model, schema)
+    specs = {
+        "prior": parse("prior", parts.get("prior", "gaussian")),
+        "posterior": parse("posterior", parts.get("posterior", "gaussian")),
+        "likelihood": parse("likelihood", parts["likelihood"]),
+        "objective": goal,
+    }
+    return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(",") if width.strip())
+    except ValueError:
+        raise UsageError(f'hidden is {text!r}: expected widths such as "500,500".') from None
+
+
+def _objective(options: TrainOptions, text: str, steps_per_epoch: int) -> Spec:
+    """Return the objective with --beta, --free-bits and --warmup written into it."""
+    spec = parse("objective", options.objective or text)
+    asked = {"beta": options.beta, "free_bits": options.free_bits, "warmup": options.warmup}
+    arguments = {name: value for name, value in asked.items() if value is not None}
+    if arguments and not issubclass(spec.part, ELBO):
+        name = next(iter(arguments)).replace("_", "-")
+        raise UsageError(f"--{name} belongs to the objective elbo, not to {spec.name}.")
+    if "warmup" in arguments:
+        arguments["warmup"] = round(arguments["warmup"] * steps_per_epoch)
+    return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
+
+
+def _settings(options: TrainOptions, recipe: Recipe, splits: Splits) -> Settings:
+    """Return the recipe's settings under the options that were given."""
+    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience")
+    asked = {name: value for name in named if (value := getattr(options, name)) is not None}
+    return Settings(**{**recipe.settings(splits.train), **asked}, seed=options.seed)
+
+
+def check_support(model: nn.Module, schema: Schema) -> None:
+    """Refuse a likelihood that the values cannot have come from."""
+    likelihood: Any = model.likelihood
+    kind = type(likelihood).__name__
+    if kind == "Bernoulli" and schema.values != "binary":
+        low, high = (schema.low, schema.high) if schema.values == "integer" else ("real", "numbers")
+        raise UsageError(
+            f"the Bernoulli likelihood needs values 0 or 1, but {schema.name} has {low}..{high}. "
+            "Use --binarize stochastic for images, or another --likelihood."
+        )
+    if isinstance(likelihood, DiscretizedLogistic) and schema.values == "integer":
+        bins = (schema.high or 0) - (schema.low or 0) + 1
+        if likelihood.bins != bins:
+            raise UsageError(f"{schema.name} has {bins} levels, but the likelihood has bins={likelihood.bins}. Leave bins out.")
+    if isinstance(likelihood, DiscretizedLogistic) and schema.values == "real":
+        raise UsageError(f"the discretised logistic needs integers, but {schema.name} has real numbers. Use gaussian.")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device; "auto" is CUDA where there is one, else the CPU. Never a silent fall-back for a named one."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if name not in available:
+        raise UsageError(f"device is {name!r}: expected auto, cpu, cuda or mps.")
+    if not available[name]:
+        raise EnvironmentFault(f"no {name} device here. Use --device cpu.")
+    return torch.device(name)
+
+
+def train(source: Any, *, report: Report = lambda record, history: None, **options: Any) -> Run:
+    """Train a model on a source (a name, file, folder, array or frame) and return the run.
+
+    The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. Nothing is written: `run.save(path)`.
+    """
+    return plan(source, **options).run(report)
+
+
+def fit(
+    model: nn.Module,
+    data: Any,
+    *,
+    objective: Objective | None = None,
+    validation: float = 0.1,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    callbacks: Sequence[Report] = (),
+    standardise: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model of your own parts on data, by the one loop, and return the run.
+
+    `data` is anything that `train` takes; real values are used as they stand unless `standardise`. Callbacks are called
+    with (record, history) after each validation. Further settings are those of `vaelab.training.Settings`.
+    """
+    target = pick_device(device)
+    dataset = data if isinstance(data, Dataset) else open_source(data)
+    train_part, valid_part = dataset.split(validation, seed)
+    if standardise:
+        train_part = train_part.fit_scaling()
+        valid_part = valid_part and valid_part.with_schema(train_part.schema)
+    splits = Splits(train_part, valid_part, dataset.test and dataset.test.with_schema(train_part.schema), ())
+
+    def report(record: dict[str, Any], history: History) -> None:
+        for callback in callbacks:
+            callback(record, history)
+
+    history = optimise(
+        model.to(target),
+        objective or ELBO(),
+        Rows(train_part, device=target),
+        valid_part and Rows(valid_part, device=target),
+        Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
+        report,
+    )
+    return Run(model.cpu(), splits.schema, {"seed": seed}, history, splits.by_name())
+
+
+def duration(seconds: float) -> str:
+    """Return "42 s", "3 min" or "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
