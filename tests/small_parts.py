@@ -28,7 +28,7 @@ class Dense(Part):
 
 
 class Mixture(Part):
-    """A tensor argument whose value its constructor checks, a parameter, an integer buffer, a transient buffer."""
+    """A tensor argument that the constructor checks, a parameter, an integer and a transient buffer."""
 
     def __init__(
         self, means: Tensor, names: tuple[str, ...] = (), options: dict[str, object] | None = None
@@ -114,3 +114,10 @@ def same(a: Tensor, b: Tensor) -> bool:
     return (
         a.dtype == b.dtype and a.shape == b.shape and bool((a.view(torch.uint8) == b.view(torch.uint8)).all())
     )
+
+
+def small_file(path: Path) -> bytes:
+    """Save a model of about four kilobytes and return its bytes."""
+    model = Pair(Dense(4, 6, hidden=(24, 16)), Mixture(torch.rand(4, 6) + 0.1))
+    files.save(path, {"model": model}, {"rows": 100}, registry=REGISTRY)
+    return path.read_bytes()

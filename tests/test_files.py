@@ -10,7 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small_parts import REGISTRY, Dense, Kept, Many, Mixed, Mixture, Own, OwnPart, Pair, same, trip
+from small_parts import (
+    REGISTRY,
+    Dense,
+    Kept,
+    Many,
+    Mixed,
+    Mixture,
+    Own,
+    OwnPart,
+    Pair,
+    same,
+    small_file,
+    trip,
+)
 from vaelab import files
 from vaelab.errors import ModelFileError, UsageError
 from vaelab.part import Part
@@ -218,15 +231,45 @@ def test_overwriting_a_file_leaves_the_loaded_model_alone(tmp_path: Path) -> Non
     assert same(model(torch.ones(1, 2)), loaded(torch.ones(1, 2)))
 
 
-# ---- golden files -------------------------------------------------------------------------------------------------
+# ---- damage --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return small_file(tmp_path_factory.mktemp("small") / "m")
+
+
+def test_every_bit_counts(small: bytes) -> None:
+    assert 3500 < len(small) < 6000
+    files.unpack(small, "m")
+    for i in range(len(small)):
+        data = bytearray(small)
+        for bit in range(8):
+            data[i] = small[i] ^ (1 << bit)
+            with pytest.raises(ModelFileError):
+                files.unpack(bytes(data), "m")
+
+
+def test_every_truncation_is_refused(small: bytes, tmp_path: Path) -> None:
+    for length in range(len(small)):
+        with pytest.raises(ModelFileError) as caught:
+            files.unpack(small[:length], "m")
+        if length > 8:
+            assert "damaged" in str(caught.value)
+    (tmp_path / "m").write_bytes(small[:-1204])
+    with pytest.raises(ModelFileError, match=r"damaged: 1,204 bytes missing"):
+        files.load(tmp_path / "m", registry=REGISTRY)
+
+
+# ---- golden files --------------------------------------------------------------------------------
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def check_golden(path: Path, registry: dict[str, type], parts: dict[str, object] | None = None) -> None:
-    """Check a file of an earlier release: it loads, and its network gives the outputs that were kept beside it.
+    """Check a file of an earlier release: it loads, and its network gives the outputs kept beside it.
 
-    `NAME.safetensors` has NAME.npz beside it with `input` and `output` of the module that its meta calls "golden".
+    `NAME.safetensors` has NAME.npz beside it with `input` and `output` of the module its meta calls "golden".
     """
     modules, meta = files.load(path, registry=registry, parts=parts)
     kept = np.load(path.with_suffix(".npz"), allow_pickle=False)

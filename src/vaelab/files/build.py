@@ -62,7 +62,7 @@ class Decoder:
                 raise error from error.__cause__
 
     def _plan(self, twins: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
-        with torch.device("meta"), _Counting(500 + 50 * len(tensors)):
+        with torch.device("meta"), _Counting(2000 + 40 * len(tensors)):
             return self._all(twins, tensors)
 
     def build(self) -> dict[str, nn.Module]:
