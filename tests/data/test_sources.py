@@ -47,7 +47,7 @@ def test_headers(tmp_path: Path) -> None:
     assert said(bare, "no header line")
     assert len(read(tmp_path, "2019,2020\n3,4\n5,6\n", header="yes")) == 2
     assert len(read(tmp_path, "1,NA\n3,4\n5,6\n")) == 3
-    assert said(read(tmp_path, "39,State\n3,4\n5,6\n"), "though it holds 39; --header no makes it a row")
+    assert said(read(tmp_path, "39,State\n3,4\n5,6\n"), "yet holds 39; --header no makes it a row")
     index = read(tmp_path, ",a\n0,5\n1,6\n2,9\n")
     assert index.schema.columns == ("a",)
     assert said(index, "left out as an index")

@@ -145,7 +145,10 @@ class Schema(Part):
         working = torch.promote_types(dtype, torch.float32)
         values = raw.to(working if raw.dtype == torch.uint8 else torch.float64)
         loc, scale = self._affine(values)
-        x = self.arrange(torch.nan_to_num((values - loc) / scale, nan=0.0)).to(working)
+        x = (values - loc) / scale
+        if raw.is_floating_point():
+            x = x.masked_fill(x.isnan(), 0.0)
+        x = self.arrange(x).to(working)
         if self.binarize == "stochastic":
             if noise is None:
                 raise UsageError(

@@ -51,7 +51,7 @@ def read_text(
         notes = [*unnamed, *notes]
         if header == "auto" and (numbers := [cell for cell in first if is_number(cell)]):
             notes.append(
-                f"the first line is a header, though it holds {show(numbers[0])[1:-1]}; --header no makes it a row."
+                f"first line taken for a header, yet holds {show(numbers[0])[1:-1]}; --header no makes it one."
             )
     else:
         names = [f"column{i + 1}" for i in range(len(first))]
