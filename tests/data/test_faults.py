@@ -51,7 +51,7 @@ TEXT_FAULTS: list[tuple[str, str | bytes, Options, type, str]] = [
         "name,b\nBob,2\nEve,3\n",
         {},
         DataError,
-        'column "name" holds text: row 1 is "Bob". Only numbers can be modelled; leave it out with --drop name.',
+        'column "name" holds text: row 1 is "Bob". Only numbers can be modelled; leave it out',
     ),
     ("escape", "a,b\n1,2\n2,3\n\x1b[31mred,4\n", {}, DataError, r'row 3 holds "\x1b[31mred"'),
     ("long value", "a,b\n1,2\n2,3\n" + "x" * 500 + ",4\n", {}, DataError, '"' + "x" * 39 + '…"'),

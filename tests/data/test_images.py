@@ -1,5 +1,7 @@
 """Folders of images: what is read, converted, skipped, refused."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,9 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     put(tmp_path / "2.png", GREY)
     with pytest.raises(DataError, match="1 of 2 images have 16 bits"):
         open_source(tmp_path)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match="images of 8 bits, the model was trained on 16 bits"):
+        open_source(tmp_path, schema=data.schema)
 
 
 def test_mixed_sizes_are_refused_unless_a_size_is_asked_for(tmp_path: Path) -> None:
@@ -92,6 +97,28 @@ def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
         name in message
         for name in ("cut.png (", "empty.jpg (empty file)", "text.gif (cannot identify image file)")
     )
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "bomb.png").write_bytes(content + struct.pack(">I", 0) + b"IDAT" + b"\0\0\0\0")
+    with pytest.raises(DataError, match=r"1 of 1 image cannot be read: bomb\.png"):
+        open_source(tmp_path)
+
+
+def test_black_and_white_images_are_binary_and_films_give_their_first_frame(tmp_path: Path) -> None:
+    white = (GREY > 100).astype(np.uint8) * 255
+    put(tmp_path / "1.png", white, mode="1")
+    Image.fromarray(white).save(tmp_path / "2.gif", save_all=True, append_images=[Image.fromarray(GREY)])
+    data = open_source(tmp_path)
+    assert data.schema.values == "binary"
+    assert torch.equal(data.schema.encode(data.x)[1, 0], torch.as_tensor(GREY > 100).float())
+    assert "1 image animated, first frame kept." in data.notes
+    put(tmp_path / "1.png", GREY)
+    with pytest.raises(DataError, match="expected 0 or 255"):
+        open_source(tmp_path, schema=data.schema)
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:

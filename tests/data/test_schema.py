@@ -100,6 +100,8 @@ def test_stochastic_binarisation_has_the_rate_of_the_pixel() -> None:
     assert ((mean - rate).abs() <= 5 * error).all()
     assert not ((mean - (1 - rate)).abs() <= 5 * error).all()  # a reversed inequality does not pass
     assert schema.stochastic
+    half = schema.encode(pixels.expand(draws, 16, 16), Noise.seeded(0), dtype=torch.bfloat16)
+    assert torch.equal(half.float(), x)  # drawn in float32: bfloat16 has too few steps
     with pytest.raises(UsageError, match="needs noise"):
         schema.encode(pixels)
 

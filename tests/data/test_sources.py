@@ -33,6 +33,7 @@ def test_delimiters_are_found(tmp_path: Path, separator: str) -> None:
 
 def test_bom_crlf_quotes_spaces_and_encodings(tmp_path: Path) -> None:
     assert read(tmp_path, '\ufeff"a x", b\r\n"1", 2\r\n3,4\r\n').schema.columns == ("a x", "b")
+    assert read(tmp_path, "a,b\r1,2\r3,4\r").x.tolist() == [[1, 2], [3, 4]]
     assert read(tmp_path, "größe,b\n1,2\n3,4\n", encoding="cp1252").schema.columns == ("größe", "b")
     assert read(tmp_path, "a,b\n1,2\n3,4\n", name="u.csv.gz", encoding="utf-16").x.tolist() == [
         [1, 2],
@@ -46,6 +47,7 @@ def test_headers(tmp_path: Path) -> None:
     assert said(bare, "no header line")
     assert len(read(tmp_path, "2019,2020\n3,4\n5,6\n", header="yes")) == 2
     assert len(read(tmp_path, "1,NA\n3,4\n5,6\n")) == 3
+    assert said(read(tmp_path, "39,State\n3,4\n5,6\n"), "yet holds 39; --header no makes it a row")
     index = read(tmp_path, ",a\n0,5\n1,6\n2,9\n")
     assert index.schema.columns == ("a",)
     assert said(index, "left out as an index")
@@ -81,6 +83,7 @@ def test_columns_are_picked_by_name_and_position(tmp_path: Path) -> None:
     labelled = read(tmp_path, text, labels="quality")
     assert labelled.schema.columns == ("a", "b", "c")
     assert labelled.labels.tolist() == ["x", "y"]
+    assert read(tmp_path, text, labels="c", drop="quality").labels.tolist() == [3, 6]
 
 
 def test_column_order_does_not_matter_bit_for_bit(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .dataset import Dataset
 from .schema import Schema, Values
-from .words import count
+from .words import count, reason
 
 Array = NDArray[Any]
 
@@ -61,8 +60,8 @@ def read_npy(path: Path) -> Array:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path} cannot be read as .npy: {str(error).splitlines()[0]}.") from None
+    except Exception as error:  # damaged bytes make numpy raise almost anything
+        raise DataError(f"{path} cannot be read as .npy: {reason(error)}.") from None
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -72,8 +71,8 @@ def read_npz(path: Path) -> dict[str, Array]:
             return {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as .npz: {str(error).splitlines()[0]}.") from None
+    except Exception as error:  # damaged bytes make numpy and zipfile raise almost anything
+        raise DataError(f"{path} cannot be read as .npz: {reason(error)}.") from None
 
 
 def pick(
@@ -131,15 +130,21 @@ def grid_of(x: Array, integers: bool) -> tuple[Values, int | None, int | None]:
 def image_dataset(name: str, x: Array, notes: tuple[str, ...] = (), **fields: Any) -> Dataset:
     """Return images (N, H, W) or (N, H, W, 3) on the grid of their type: uint8 0..255, int32 0..65535.
 
-    Images of nothing but 0 and 1 are binary.
+    Images of nothing but 0 and 1, or 0 and the maximum, are binary.
     """
     high = 255 if x.dtype == np.uint8 else 65535
     values: Values = "integer"
-    if x.size and x.max() <= 1:
-        values, high = "binary", 1
-        notes = (*notes, "every pixel is 0 or 1: binary.")
+    for top in (1, high):
+        if _two_valued(x, top):
+            values, high, notes = "binary", top, (*notes, f"every pixel is 0 or {top}: binary.")
+            break
     schema = Schema(name=name, layout="image", shape=x.shape[1:], values=values, low=0, high=high)
     return Dataset(torch.from_numpy(np.ascontiguousarray(x)), schema, notes=notes, **fields)
+
+
+def _two_valued(x: Array, top: int) -> bool:
+    """Whether every pixel is 0 or `top`; part by part, so that the first grey image ends the search."""
+    return all(bool(((part == 0) | (part == top)).all()) for part in np.array_split(x, 64))
 
 
 def array_dataset(name: str, x: Array, schema: Schema | None = None, labels: Array | None = None) -> Dataset:
@@ -199,13 +204,17 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
     if schema.values != "real":
         low, high = schema.grid
         x = data.x
-        wrong = (x < low) | (x > high)
+        if schema.values == "binary" and not schema.stochastic and schema.binarize != "threshold":
+            wrong, allowed = (x != low) & (x != high), f"{low} or {high}"
+        else:
+            wrong, allowed = (x < low) | (x > high), f"an integer from {low} to {high}"
+            if x.is_floating_point():
+                wrong |= x != x.round()
         if x.is_floating_point():
-            wrong |= (x != x.round()) & ~torch.isnan(x)
+            wrong &= ~torch.isnan(x)
         bad = torch.nonzero(wrong)
         if len(bad):
             row, *index = bad[0].tolist()
-            allowed = "0 or 1" if high - low == 1 else f"an integer from {low} to {high}"
             got = f"{x[tuple(bad[0])].item():g}"
             more = f" ({count(len(bad), 'such value')})"
             raise DataError(

@@ -9,7 +9,7 @@ def choose_likelihood(schema: Schema) -> tuple[str, str]:
     """Return the specification of the likelihood that suits the values, and the reason in plain words."""
     if schema.values == "binary":
         how = {"stochastic": "grey values are drawn to 0 or 1", "threshold": "grey values are cut to 0 or 1"}
-        return "bernoulli", how.get(schema.binarize or "", "every value is 0 or 1")
+        return "bernoulli", how.get(schema.binarize or "", f"every value is {schema.low} or {schema.high}")
     if schema.values == "integer":
         return "discretized-logistic", f"values are integers from {schema.low} to {schema.high}"
     if schema.layout == "image":

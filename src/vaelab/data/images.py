@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +46,13 @@ def open_folder(folder: Path, size: str | tuple[int, int] | None, schema: Schema
     if not deep:
         grey = all(image.mode == "L" for image in images) if colour is None else not colour
         images = [image.convert("L" if grey else "RGB") for image in images]
-        seen.pop("L" if grey else "RGB", None)
-    notes += [
-        f"{count(number, 'image')} of mode {mode} converted."
-        for mode, number in sorted(seen.items())
-        if not deep
-    ]
+        seen.pop(f"of mode {'L' if grey else 'RGB'} converted", None)
+    if schema is not None and (deep > 0) != (schema.grid[1] > 255):
+        depths = (16, 8) if deep else (8, 16)
+        raise DataError(
+            f"{folder.name}: images of {depths[0]} bits, the model was trained on {depths[1]} bits."
+        )
+    notes += [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
     if target is not None:
         notes.append(f"images resized to {target[0]}x{target[1]}.")
     x = np.stack([np.asarray(image, dtype=np.int32 if deep else np.uint8) for image in images])
@@ -60,11 +62,7 @@ def open_folder(folder: Path, size: str | tuple[int, int] | None, schema: Schema
         labels = np.array(classes)
         notes.append(f"{len(set(classes))} folders taken as labels.")
     data = image_dataset(folder.name, x, tuple(notes), labels=labels, ids=np.array(files))
-    return (
-        data
-        if schema is None
-        else under(schema, Dataset(data.x, schema, None, labels, data.ids, notes=data.notes), folder.name)
-    )
+    return data if schema is None else under(schema, replace(data, schema=schema), folder.name)
 
 
 def _list(folder: Path) -> tuple[list[str], list[str]]:
@@ -94,13 +92,15 @@ def _size(size: str | tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _read_all(folder: Path, files: list[str]) -> tuple[list[Image], Counter[str]]:
     """Return every image in mode L, RGB or I, and what had to be done. Raises DataError naming bad files."""
+    from PIL.Image import DecompressionBombError
+
     images: list[Image] = []
     seen: Counter[str] = Counter()
     bad: list[str] = []
     for file in files:
         try:
             images.append(_read(folder / file, seen))
-        except (OSError, ValueError, SyntaxError, EOFError, Warning) as error:
+        except (OSError, ValueError, SyntaxError, EOFError, Warning, DecompressionBombError) as error:
             reason = str(error).split("(")[0].split("'")[0].strip() or type(error).__name__
             bad.append(f"{file} ({reason})")
     if bad:
@@ -121,16 +121,16 @@ def _read(path: Path, seen: Counter[str]) -> Image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels are too many")
         if getattr(image, "n_frames", 1) > 1:
-            seen["animation, first frame kept,"] += 1
+            seen["animated, first frame kept"] += 1
         if image.getexif().get(0x0112, 1) != 1:
-            seen["EXIF orientation, turned upright,"] += 1
+            seen["turned upright by EXIF"] += 1
         upright = ImageOps.exif_transpose(image)
         mode = upright.mode
         if mode in SIXTEEN:
             return _sixteen(upright)
         if mode == "F":
             raise ValueError("float pixels")
-        seen[mode] += 1
+        seen[f"of mode {mode} converted"] += 1
         if mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in upright.info:
             over = Image.new("RGBA", upright.size, "white")
             over.alpha_composite(upright.convert("RGBA"))

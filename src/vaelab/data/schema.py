@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import DataError, UsageError
 from ..noise import Noise
 from ..part import Part
-from .words import count, some
+from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
 Values = Literal["binary", "integer", "real"]
@@ -141,16 +141,21 @@ class Schema(Part):
         """
         if tuple(raw.shape[1:]) != self.shape:
             raise DataError(f"{self.name}: rows have shape {tuple(raw.shape[1:])}, expected {self.shape}.")
-        values = raw.to(dtype if raw.dtype == torch.uint8 else torch.float64)
+        # half precision has too few steps for 256 grey values and their draws
+        working = torch.promote_types(dtype, torch.float32)
+        values = raw.to(working if raw.dtype == torch.uint8 else torch.float64)
         loc, scale = self._affine(values)
-        x = self.arrange(torch.nan_to_num((values - loc) / scale, nan=0.0)).to(dtype)
+        x = (values - loc) / scale
+        if raw.is_floating_point():
+            x = x.masked_fill(x.isnan(), 0.0)
+        x = self.arrange(x).to(working)
         if self.binarize == "stochastic":
             if noise is None:
                 raise UsageError(
                     f"{self.name} is binarised stochastically: encode needs noise=Noise(generator)."
                 )
             return (noise.uniform((1, *x.shape), x)[0] < x).to(dtype)
-        return (x > 0.5).to(dtype) if self.binarize == "threshold" else x
+        return (x > 0.5).to(dtype) if self.binarize == "threshold" else x.to(dtype)
 
     def decode(self, x: Tensor, round: bool = False) -> Tensor:
         """Return raw = loc + scale * x in the user's units, float64, of shape (N, *shape).
@@ -177,7 +182,7 @@ class Schema(Part):
     def entry(self, index: tuple[int, ...]) -> str:
         """Return the name of one entry of a row for messages: the column, else the index."""
         if self.columns is not None:
-            return f"column {self.columns[index[0]]!r}".replace("'", '"')
+            return f"column {show(self.columns[index[0]])}"
         return f"entry {list(index)}"
 
     def describe(self) -> str:

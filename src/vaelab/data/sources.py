@@ -20,6 +20,7 @@ from .known import KNOWN, binarized, open_known
 from .schema import Schema
 from .table import Column, Picked, frame_column, keep, known_dataset, stem, table_dataset, text_column, wanted
 from .text import read_text
+from .words import reason
 
 MISSING = ("", "NA", "NaN", "nan", "?", "null", "None")
 ARRAY_NAME = re.compile(r"\.(npy|npz|idx|idx\.gz)$|-idx\d-[a-z]+(\.gz)?$")
@@ -55,7 +56,8 @@ def open_source(
     Raises DataError for data that cannot be used, UsageError for options that do not fit the source.
     """
     options = {"--columns": columns, "--drop": drop, "--sep": sep, "--size": size}
-    rule = schema.binarize if schema is not None else binarize
+    # new data are read as the model's were; a model of real numbers says nothing, then the option counts
+    rule = binarize if schema is None else schema.binarize or binarize or "none"
     if isinstance(source, (str, Path)):
         data = _open_path(source, options, header, labels, tuple(missing), encoding, rule, schema)
     else:
@@ -174,7 +176,7 @@ def _read_parquet(path: Path) -> Any:
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as parquet: {str(error).splitlines()[0]}.") from None
+        raise DataError(f"{path.name} cannot be read as parquet: {reason(error)}.") from None
 
 
 def _open_object(source: Any, options: dict[str, Any], labels: Any, schema: Schema | None) -> Dataset:
@@ -255,5 +257,12 @@ def _open_columns(
 
 
 def _labels_of(values: NDArray[Any], data: Dataset) -> NDArray[Any]:
-    """Return the labels of the rows that were kept."""
-    return values if data.ids is None else values[data.ids - 1]
+    """Return the labels of the rows that were kept: integers where all are, never Python objects."""
+    kept = values if data.ids is None else values[data.ids - 1]
+    if kept.dtype != object:
+        return kept
+    words = np.array(["" if word is None else str(word) for word in kept])
+    try:
+        return words.astype(np.int64)
+    except ValueError:
+        return words

@@ -235,4 +235,4 @@ def wanted(source: str, schema: Schema, names: Sequence[str]) -> tuple[list[str]
 
 def stem(path: Path) -> str:
     """Return the name of a file without folders and suffixes: "wine_red" of "data/wine_red.csv.gz"."""
-    return path.name.split(".")[0] or path.name
+    return Path(path.name.removesuffix(".gz")).stem

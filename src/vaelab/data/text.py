@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
 from .arrays import read_bytes
-from .words import show
+from .words import reason, show
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,9 +42,17 @@ def read_text(
         header == "auto" and any(not is_number(cell) and cell not in missing and cell != "" for cell in first)
     )
     cells = _parse(path, text, separator, named)
+    if cells.width != len(first):
+        raise DataError(
+            f"{path.name}: the first line has {len(first)} fields, the table {cells.width}. Check its quotes."
+        )
     if named:
         names, unnamed = _names(path, first)
         notes = [*unnamed, *notes]
+        if header == "auto" and (numbers := [cell for cell in first if is_number(cell)]):
+            notes.append(
+                f"first line taken for a header, yet holds {show(numbers[0])[1:-1]}; --header no makes it one."
+            )
     else:
         names = [f"column{i + 1}" for i in range(len(first))]
         notes.append("no header line; columns are named column1, column2, ...")
@@ -81,8 +89,9 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path.name} is not a text table: NUL byte at line {line}.")
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     # blank lines at the top would be taken for a header
-    return text.removeprefix("\ufeff").lstrip("\r\n")
+    return lines.lstrip("\n")
 
 
 def _separator(path: Path, text: str, sep: str | None) -> tuple[str, list[str]]:
@@ -92,7 +101,7 @@ def _separator(path: Path, text: str, sep: str | None) -> tuple[str, list[str]]:
         if len(separator) != 1:
             raise UsageError(f"sep is {sep!r}: expected one character, or tab.")
         return separator, []
-    head = [line for line in text[:65536].splitlines() if line.strip()][:20]
+    head = [line for line in text.split("\n", 20)[:20] if line.strip()]
     usual = "\t" if ".tsv" in path.name.lower() else ","
     # tabs, semicolons and bars are rarely part of a cell; commas may be decimal, so the comma comes last
     for candidate in dict.fromkeys((usual if usual == "\t" else ";", "\t", ";", "|", ",")):
@@ -108,7 +117,7 @@ def _first_row(path: Path, text: str, separator: str) -> list[str]:
     try:
         return [cell.strip() for cell in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))]
     except csv.Error as error:
-        raise DataError(f"{path.name}: line 1: {error}. Is a quote left open?") from None
+        raise DataError(f"{path.name}: line 1: {reason(error)}. Is a quote left open?") from None
 
 
 def _parse(path: Path, text: str, separator: str, named: bool) -> pl.DataFrame:
@@ -121,7 +130,7 @@ def _parse(path: Path, text: str, separator: str, named: bool) -> pl.DataFrame:
         )
     except pl.exceptions.PolarsError as error:
         _diagnose(path, text, separator, named)
-        raise DataError(f"{path.name} cannot be read as a table: {str(error).splitlines()[0]}.") from None
+        raise DataError(f"{path.name} cannot be read as a table: {reason(error)}.") from None
     # polars pads short rows without a word, and a quote can swallow lines: only then use the slow reader
     if '"' in text or cells.to_series(cells.width - 1).null_count():
         _diagnose(path, text, separator, named)
@@ -139,7 +148,7 @@ def _diagnose(path: Path, text: str, separator: str, named: bool) -> None:
                 raise DataError(f"{path.name}: row {row} has {len(fields)} fields, expected {expected}.")
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path.name}: line {start}: {error}. Is a quote left open?") from None
+        raise DataError(f"{path.name}: line {start}: {reason(error)}. Is a quote left open?") from None
 
 
 def _names(path: Path, first: list[str]) -> tuple[list[str], list[str]]:

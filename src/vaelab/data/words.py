@@ -21,3 +21,9 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     """Return the first few names, and " ..." where more follow."""
     listed = list(names)
     return ", ".join(show(n)[1:-1] for n in listed[:limit]) + (", ..." if len(listed) > limit else "")
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of another library's message, escaped and cut."""
+    lines = str(error).splitlines()
+    return show(lines[0] if lines else type(error).__name__, 80)[1:-1]
