@@ -169,7 +169,7 @@ class _Threads:
         torch.set_num_threads(self.before)
 
 
-def plan(source: Any, **options: Any) -> Plan:
+def plan_run(source: Any, **options: Any) -> Plan:
     """Decide a run: read the data, choose the likelihood, build the model. Raises what is wrong before training starts."""
     chosen = TrainOptions.checked(**options)
     recipe = find(chosen.recipe)
@@ -271,7 +271,7 @@ def train(source: Any, *, report: Report = lambda record, history: None, **optio
 
     The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. Nothing is written: `run.save(path)`.
     """
-    return plan(source, **options).run(report)
+    return plan_run(source, **options).run(report)
 
 
 def fit(

@@ -102,3 +102,23 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
 def save(run: Run, path: str | Path) -> Path:
     """Write the model file of a run."""
     return run.save(path)
+
+
+def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluation:
+    """Judge a run (or the folder or file of one): see `Run.evaluate`."""
+    return opened(run).evaluate(source, **how)
+
+
+def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
+    """Draw n rows from a run's model: see `Run.generate`."""
+    return opened(run).generate(n, **how)
+
+
+def reconstruct(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
+    """Return what a run's model makes of rows: see `Run.reconstruct`."""
+    return opened(run).reconstruct(source, **how)
+
+
+def opened(run: Run | str | Path) -> Run:
+    """Return the run itself, or the one in this folder or file."""
+    return run if isinstance(run, Run) else load(run)

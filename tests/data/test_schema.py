@@ -38,7 +38,7 @@ def test_scaling_uses_observed_entries_of_the_training_rows_only(rows: torch.Ten
     seen = holes[:150, 1][~holes[:150, 1].isnan()]
     torch.testing.assert_close(train.schema.loc[1], seen.mean(), atol=1e-12, rtol=0)
     torch.testing.assert_close(train.schema.scale[1], seen.std(correction=0), atol=1e-12, rtol=0)
-    assert other.with_scaling(train).schema is train.schema
+    assert other.with_schema(train.schema).schema is train.schema
     assert (train.schema.encode(train.x)[::3, 1] == 0).all()  # unobserved entries are 0, the mask says where
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError, UsageError
-from .scaling import fit
+from .scaling import centre, fit
 from .schema import Schema
 from .words import count
 
@@ -25,6 +25,7 @@ class Dataset:
     x         (N, *shape): uint8 (8-bit images), int32 (16-bit images), else float64, NaN where unobserved
     observed  bool (N, *shape), or None where every entry is observed
     labels    (N,) or None; ids (N,) or None: row numbers, file names
+    condition (N, C) float, what p and q are given beside x, or None
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
     """
@@ -34,6 +35,7 @@ class Dataset:
     observed: Tensor | None = None
     labels: NDArray[Any] | None = None
     ids: NDArray[Any] | None = None
+    condition: Tensor | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
 
@@ -71,6 +73,7 @@ class Dataset:
             observed=None if self.observed is None else self.observed[picked],
             labels=None if self.labels is None else self.labels[where],
             ids=None if self.ids is None else self.ids[where],
+            condition=None if self.condition is None else self.condition[picked],
             test=None,
         )
 
@@ -112,19 +115,19 @@ class Dataset:
     def fit_scaling(self) -> Dataset:
         """Standardise real columns and entries by the mean and deviation (divisor N) of these rows.
 
-        Returns the same rows (and test part) under a schema with fitted loc and scale; images, binary and
-        integer values stay as they are. Use it on the training rows, then `valid.with_scaling(train)`.
+        Returns the same rows (and test part) under a schema with fitted loc and scale. Real images are centred, their
+        scale stays the top of their grid; binary and integer values stay as they are. Use it on the training rows, then `valid.with_schema(train.schema)`.
         Raises DataError if a standardised value would not fit into float32.
         """
-        if self.schema.values != "real" or self.schema.layout == "image":
+        if self.schema.values != "real":
             return self
-        schema, notes = fit(self.x, self.schema)
+        schema, notes = centre(self.x, self.schema) if self.schema.layout == "image" else fit(self.x, self.schema)
         fitted = replace(self, schema=schema, notes=(*self.notes, *notes))
-        return replace(fitted, test=None if self.test is None else self.test.with_scaling(fitted)).checked()
+        return replace(fitted, test=None if self.test is None else self.test.with_schema(schema)).checked()
 
-    def with_scaling(self, train: Dataset) -> Dataset:
-        """Return these rows in the units fitted on `train`. Raises DataError if one is beyond float32."""
-        return replace(self, schema=train.schema).checked()
+    def with_schema(self, schema: Schema) -> Dataset:
+        """Return these rows in the units of another schema. Raises DataError if one is beyond float32."""
+        return replace(self, schema=schema).checked()
 
     def checked(self) -> Dataset:
         """Return this data set. Raises DataError if an encoded value is beyond float32."""
@@ -146,7 +149,7 @@ def as_real(data: Dataset) -> Dataset:
     """Return the same rows (and test part) with real values: images divided by the top of their grid.
 
     For models of real numbers: every kept column or pixel is then real for ever, with loc 0 and scale `high`
-    (1 for tables and arrays, which `fit_scaling` standardises).
+    (1 for tables and arrays). `fit_scaling` then centres images, and standardises tables and arrays.
     """
     schema = data.schema
     if schema.values == "real":

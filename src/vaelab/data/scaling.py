@@ -46,3 +46,11 @@ def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
         notes = [*notes[:4], f"... and {len(notes) - 4} more columns hardly vary."]
     scale = torch.where(flat, torch.where(scale > 0, floor, 1.0), scale)
     return schema.replace(loc=loc, scale=scale), tuple(notes)
+
+
+def centre(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+    """Return the schema with loc = the mean image; the scale stays, so the nats of the model do not move."""
+    total = torch.zeros(schema.shape, dtype=torch.float64)
+    for rows in x.split(4096):
+        total += rows.double().sum(0)
+    return schema.replace(loc=total / len(x)), ()

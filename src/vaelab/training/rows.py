@@ -30,13 +30,12 @@ class Rows:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        condition: Tensor | None = None,
     ) -> None:
         self.schema, self.dtype = data.schema, dtype
         raw = data.x.to(device)
         self.data = raw if data.schema.stochastic else data.schema.encode(raw, dtype=dtype)
         self.observed = None if data.observed is None else data.schema.arrange(data.observed).to(device)
-        self.condition = None if condition is None else condition.to(device, dtype)
+        self.condition = None if data.condition is None else data.condition.to(device, dtype)
 
     def __len__(self) -> int:
         return len(self.data)
