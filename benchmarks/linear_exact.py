@@ -57,7 +57,7 @@ def main() -> int:
             truth = exact(run.schema.encode(data.x), q)
             judged = run.evaluate(data, samples=100, units="standardised")
             gaps = {"elbo": truth - judged.elbo.value, "evidence": truth - judged.log_evidence.value}
-            good = abs(gaps["elbo"]) < (1e-3 if table else 0.5)
+            good = bool(abs(gaps["elbo"]) < (1e-3 if table else 0.5))
             missed += not good
             line = {"data": name, "q": q, "seed": seed, "exact": round(truth, 6), "elbo": round(judged.elbo.value, 6)}
             gaps = {f"{key}_gap": round(value, 6) for key, value in gaps.items()}

@@ -146,7 +146,7 @@ def test_rows_of_another_shape_are_refused() -> None:
 
 def test_likelihood_follows_the_values_and_real_is_a_choice() -> None:
     digits = open_source("digits")
-    assert choose_likelihood(digits.schema) == ("discretized-logistic", "values are integers from 0 to 16")
+    assert choose_likelihood(digits.schema) == ("discretized-logistic:bins=17", "values are integers from 0 to 16")
     real = as_real(digits)
     assert choose_likelihood(real.schema)[0] == "gaussian:scale=shared"
     assert real.x is digits.x  # never blown up in memory
