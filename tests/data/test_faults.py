@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from vaelab.data import Schema, open_source
 from vaelab.errors import DataError, UsageError
@@ -119,6 +120,7 @@ ARRAY_FAULTS: list[tuple[str, Any, type, str]] = [
     ("no rows", np.zeros((0, 3)), DataError, "has no rows"),
     ("all missing", np.full((3, 2), np.nan), DataError, "every value is missing"),
     ("large integers", np.array([[1, 2**60]]), DataError, "above 2^53"),
+    ("sparse", csr_array(np.eye(3)), UsageError, "pass source.toarray()"),
     ("no source", 7, UsageError, "a source of type int is not known"),
 ]
 

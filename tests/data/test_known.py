@@ -45,6 +45,10 @@ def test_fixed_binarisation_has_the_published_counts() -> None:
     assert (len(fixed), int(fixed.x.sum())) == (60_000, 6_146_077)
     assert (len(official(fixed)), int(official(fixed).x.sum())) == (10_000, 1_038_371)
     assert fixed.labels is None
+    # a draw of the grey images: the mean images agree within 5 standard errors, so no bit is out of place
+    rate = open_source("mnist").x.double().mean(0) / 255
+    error = (rate * (1 - rate) / len(fixed)).sqrt()
+    assert ((fixed.x.double().mean(0) - rate).abs() <= 5 * error).all()
     assert torch.equal(fixed.schema.encode(fixed.x[:5]).squeeze(1), fixed.x[:5].float())
 
 

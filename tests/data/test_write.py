@@ -57,6 +57,9 @@ def test_a_folder_of_images_comes_back(tmp_path: Path) -> None:
     write_rows(tmp_path / "out", data.x, data.schema)
     assert sorted(p.name for p in (tmp_path / "out").iterdir())[:2] == ["00.png", "01.png"]
     assert torch.equal(open_source(tmp_path / "out").x, data.x)
+    bits = open_source(colour[..., 0] % 2)
+    write_rows(tmp_path / "bits", bits.x, bits.schema)
+    assert torch.equal(open_source(tmp_path / "bits", schema=bits.schema).x, bits.x)
     (tmp_path / "out" / "notes.txt").write_text("mine")
     write_rows(tmp_path / "out", data.x[:2], data.schema, force=True)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "notes.txt"]

@@ -135,14 +135,14 @@ def image_dataset(name: str, x: Array, notes: tuple[str, ...] = (), **fields: An
     high = 255 if x.dtype == np.uint8 else 65535
     values: Values = "integer"
     for top in (1, high):
-        if _two_valued(x, top):
+        if two_valued(x, top):
             values, high, notes = "binary", top, (*notes, f"every pixel is 0 or {top}: binary.")
             break
     schema = Schema(name=name, layout="image", shape=x.shape[1:], values=values, low=0, high=high)
     return Dataset(torch.from_numpy(np.ascontiguousarray(x)), schema, notes=notes, **fields)
 
 
-def _two_valued(x: Array, top: int) -> bool:
+def two_valued(x: Array, top: int) -> bool:
     """Whether every pixel is 0 or `top`; part by part, so that the first grey image ends the search."""
     return all(bool(((part == 0) | (part == top)).all()) for part in np.array_split(x, 64))
 

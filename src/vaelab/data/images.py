@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
-from .arrays import image_dataset, under
+from .arrays import image_dataset, two_valued, under
 from .dataset import Dataset
 from .schema import Schema
 from .words import count, some
@@ -56,6 +56,8 @@ def open_folder(folder: Path, size: str | tuple[int, int] | None, schema: Schema
     if target is not None:
         notes.append(f"images resized to {target[0]}x{target[1]}.")
     x = np.stack([np.asarray(image, dtype=np.int32 if deep else np.uint8) for image in images])
+    if schema is not None and schema.grid == (0, 1) and two_valued(x, 255):
+        x //= 255  # a picture of an array of 0 and 1, such as this package writes
     classes = [file.split("/")[0] if "/" in file else "" for file in files]
     labels: NDArray[Any] | None = None
     if all(classes) and len(set(classes)) > 1:

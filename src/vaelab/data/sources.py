@@ -185,6 +185,8 @@ def _open_object(source: Any, options: dict[str, Any], labels: Any, schema: Sche
     if isinstance(source, (np.ndarray, list, tuple)):
         _only(options, "arrays")
         return array_dataset("array", np.asarray(source), schema, _label_array(labels))
+    if hasattr(source, "toarray"):
+        raise UsageError("sparse arrays are not read yet: pass source.toarray().")
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "columns"):
         _only(options, "torch data sets")
         return _open_torch(source, labels, schema)

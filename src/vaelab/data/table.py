@@ -200,12 +200,11 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
 
 
 def known_dataset(source: str, schema: Schema, columns: list[Column], extra: Sequence[str]) -> Dataset:
-    """Return new rows under the schema of a model: columns matched by name, in the schema's order.
+    """Return new rows under the schema of a model, from its columns in its order (see `wanted`).
 
     Every row is kept. Raises DataError for values that the model does not know.
     """
-    by_name = {column.name: column.values for column in columns}
-    x = np.stack([by_name[name] for name in schema.columns or ()], 1)
+    x = np.stack([column.values for column in columns], 1)
     notes = [f"{count(len(extra), 'column')} unknown to the model, ignored: {some(extra)}."] if extra else []
     return under(schema, _with_missing(x, schema, None, notes), source)
 

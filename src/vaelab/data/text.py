@@ -50,8 +50,9 @@ def read_text(
         names, unnamed = _names(path, first)
         notes = [*unnamed, *notes]
         if header == "auto" and (numbers := [cell for cell in first if is_number(cell)]):
+            held = show(numbers[0])[1:-1]
             notes.append(
-                f"first line taken for a header, yet holds {show(numbers[0])[1:-1]}; --header no makes it one."
+                f"the first line is taken for a header, yet holds {held}; --header no makes it a row."
             )
     else:
         names = [f"column{i + 1}" for i in range(len(first))]
