@@ -51,7 +51,13 @@ def main() -> int:
         for seed in range(asked.seeds):
             columns = {"columns": TABLES[name][0]} if table else {}
             run = vaelab.train(
-                source, recipe="linear", latent_dim=q, validation=0, seed=seed, threads=asked.threads, **columns
+                source,
+                recipe="linear",
+                latent_dim=q,
+                validation=0,
+                seed=seed,
+                threads=asked.threads,
+                **columns,
             )
             data = run.splits["train"]
             truth = exact(run.schema.encode(data.x), q)
@@ -59,9 +65,18 @@ def main() -> int:
             gaps = {"elbo": truth - judged.elbo.value, "evidence": truth - judged.log_evidence.value}
             good = bool(abs(gaps["elbo"]) < (1e-3 if table else 0.5))
             missed += not good
-            line = {"data": name, "q": q, "seed": seed, "exact": round(truth, 6), "elbo": round(judged.elbo.value, 6)}
+            line = {
+                "data": name,
+                "q": q,
+                "seed": seed,
+                "exact": round(truth, 6),
+                "elbo": round(judged.elbo.value, 6),
+            }
             gaps = {f"{key}_gap": round(value, 6) for key, value in gaps.items()}
-            print(json.dumps({**line, **gaps, "seconds": round(run.history.seconds, 1), "holds": good}), flush=True)
+            print(
+                json.dumps({**line, **gaps, "seconds": round(run.history.seconds, 1), "holds": good}),
+                flush=True,
+            )
     return 7 if missed else 0
 
 

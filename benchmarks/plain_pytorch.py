@@ -23,7 +23,10 @@ for option, value in {"lr": 1e-3, "epochs": 50, "batch": 100, "samples": 5000, "
     arguments.add_argument(f"--{option}", type=type(value), default=value)
 a = arguments.parse_args()
 torch.manual_seed(a.seed)
-train, test = images("train"), torch.bernoulli(images("t10k") / 255, generator=torch.Generator().manual_seed(0))
+train, test = (
+    images("train"),
+    torch.bernoulli(images("t10k") / 255, generator=torch.Generator().manual_seed(0)),
+)
 encoder = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 40))
 decoder = nn.Sequential(nn.Linear(20, 500), nn.ReLU(), nn.Linear(500, 784))
 optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=a.lr, fused=True)

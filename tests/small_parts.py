@@ -30,9 +30,7 @@ class Dense(Part):
 class Mixture(Part):
     """A tensor argument that the constructor checks, a parameter, an integer and a transient buffer."""
 
-    def __init__(
-        self, means: Tensor, names: tuple[str, ...] = (), options: dict[str, object] | None = None
-    ) -> None:
+    def __init__(self, means: Tensor, names: tuple[str, ...] = (), options: dict[str, object] | None = None) -> None:
         super().__init__()
         if not bool((means > 0).all()):
             raise UsageError("Mixture: means must be positive")
@@ -103,17 +101,13 @@ class OwnPart(Part):
 REGISTRY: dict[str, type] = {f"parts.{c.__name__}": c for c in (Dense, Mixture, Mixed, Pair, Many, Kept)}
 
 
-def trip(
-    tmp_path: Path, *, parts: dict[str, object] | None = None, **modules: nn.Module
-) -> dict[str, nn.Module]:
+def trip(tmp_path: Path, *, parts: dict[str, object] | None = None, **modules: nn.Module) -> dict[str, nn.Module]:
     files.save(tmp_path / "m", modules, {}, registry=REGISTRY)
     return files.load(tmp_path / "m", registry=REGISTRY, parts=parts)[0]
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    return (
-        a.dtype == b.dtype and a.shape == b.shape and bool((a.view(torch.uint8) == b.view(torch.uint8)).all())
-    )
+    return a.dtype == b.dtype and a.shape == b.shape and bool((a.view(torch.uint8) == b.view(torch.uint8)).all())
 
 
 def small_file(path: Path) -> bytes:

@@ -129,9 +129,7 @@ def test_a_custom_module_is_handed_back(tmp_path: Path) -> None:
         assert same(loaded(x), model(x))
     assert loaded.first is not instance
     assert same(instance(x), model.first(x))
-    message = (
-        r"'model\.first' is of your own class 'Own'.*parts=\{'model\.first': \.\.\.\}\) or parts=\{'Own'"
-    )
+    message = r"'model\.first' is of your own class 'Own'.*parts=\{'model\.first': \.\.\.\}\) or parts=\{'Own'"
     with pytest.raises(ModelFileError, match=message):
         trip(tmp_path, model=model)
     with pytest.raises(

@@ -38,9 +38,7 @@ def seal(header: bytes, body: bytes = b"") -> bytes:
     return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
 
 
-def forge(
-    tensors: object = None, body: bytes = b"", document: object = None, raw: str | None = None
-) -> bytes:
+def forge(tensors: object = None, body: bytes = b"", document: object = None, raw: str | None = None) -> bytes:
     text = raw if raw is not None else json.dumps(document or {"format": 1, "tree": {"m": 0}, "meta": {}})
     text = '{"digest":"' + "0" * 64 + '",' + text[1:]
     entries = tensors if isinstance(tensors, str) else json.dumps(tensors or {})[1:-1]
@@ -319,9 +317,7 @@ def test_random_trees_are_refused_or_load(tmp_path: Path) -> None:
 
 
 def test_inspect_shows_what_is_not_finite(tmp_path: Path) -> None:
-    (tmp_path / "m").write_bytes(
-        planned(part("parts.Dense"), a=torch.tensor([float("nan")]), b=torch.ones(1))
-    )
+    (tmp_path / "m").write_bytes(planned(part("parts.Dense"), a=torch.tensor([float("nan")]), b=torch.ones(1)))
     found = files.inspect(tmp_path / "m")
     assert not found["finite"]
     assert [name for name, tensor in found["tensors"].items() if not tensor["finite"]] == ["a"]

@@ -28,7 +28,16 @@ _HOME = {
     "save": "run",
     "train": "plan",
 }
-_SPACES = ("data", "distributions", "likelihoods", "networks", "objectives", "posteriors", "priors", "recipes")
+_SPACES = (
+    "data",
+    "distributions",
+    "likelihoods",
+    "networks",
+    "objectives",
+    "posteriors",
+    "priors",
+    "recipes",
+)
 
 __all__ = sorted(["__version__", *_HOME, *_SPACES])
 
@@ -46,9 +55,25 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import data, distributions, likelihoods, networks, objectives, posteriors, priors, recipes
-    from .models import VAE, Terms
-    from .noise import Noise
-    from .objectives import ELBO, IWAE
-    from .plan import fit, plan_run, train
-    from .run import Run, evaluate, generate, load, reconstruct, save
+    from . import data as data
+    from . import distributions as distributions
+    from . import likelihoods as likelihoods
+    from . import networks as networks
+    from . import objectives as objectives
+    from . import posteriors as posteriors
+    from . import priors as priors
+    from . import recipes as recipes
+    from .models import VAE as VAE
+    from .models import Terms as Terms
+    from .noise import Noise as Noise
+    from .objectives import ELBO as ELBO
+    from .objectives import IWAE as IWAE
+    from .plan import fit as fit
+    from .plan import plan_run as plan_run
+    from .plan import train as train
+    from .run import Run as Run
+    from .run import evaluate as evaluate
+    from .run import generate as generate
+    from .run import load as load
+    from .run import reconstruct as reconstruct
+    from .run import save as save

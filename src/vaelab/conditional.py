@@ -35,7 +35,9 @@ class Conditional(Part, ABC):
         """Re-estimate what has a closed form, after a step of the optimiser; most parts have nothing to do."""
 
 
-def apply(network: nn.Module, given: Tensor, condition: Tensor | None, *, event_dims: int, expected: tuple[int, ...]) -> Tensor:
+def apply(
+    network: nn.Module, given: Tensor, condition: Tensor | None, *, event_dims: int, expected: tuple[int, ...]
+) -> Tensor:
     """Return network(given[, condition]) of shape (*lead, *expected), where lead is given's shape less its event.
 
     Raises UsageError naming both shapes when the network gives another one.

@@ -119,11 +119,15 @@ class Given(Noise):
 
     def _take(self, shape: Sequence[int]) -> Tensor:
         if self.next >= len(self.tensors):
-            raise UsageError(f"Given noise: {len(self.tensors)} tensors were handed in, draw {self.next + 1} was asked for.")
+            raise UsageError(
+                f"Given noise: {len(self.tensors)} tensors were handed in, draw {self.next + 1} was asked for."
+            )
         tensor = self.tensors[self.next]
         self.next += 1
         if tuple(tensor.shape) != tuple(shape):
-            raise UsageError(f"Given noise: tensor {self.next} has shape {tuple(tensor.shape)}, expected {tuple(shape)}.")
+            raise UsageError(
+                f"Given noise: tensor {self.next} has shape {tuple(tensor.shape)}, expected {tuple(shape)}."
+            )
         return tensor
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:

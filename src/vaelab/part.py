@@ -17,7 +17,9 @@ class Part(nn.Module):
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor arguments by name, as they stand."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"}
+        return {
+            name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"
+        }
 
     def extra_repr(self) -> str:
         """Show the plain arguments; modules and tensors show themselves."""

@@ -66,7 +66,9 @@ def parse(role: str, text: str, *, given: tuple[str, ...] = ()) -> Spec:
         if not equals:
             raise UsageError(f"{role} {text!r}: {item!r} is not argument=value.")
         if key not in allowed:
-            raise UsageError(f"{role} {name} has no argument {key!r}.{suggest(key, allowed) if allowed else ' It takes none.'}")
+            raise UsageError(
+                f"{role} {name} has no argument {key!r}.{suggest(key, allowed) if allowed else ' It takes none.'}"
+            )
         arguments[key] = _value(value)
     return Spec(role, name, parts[name], arguments)
 

@@ -62,10 +62,14 @@ def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schem
         train = train.with_schema(schema)
     return Splits(
         train,
-        validation and validation.with_schema(schema),
-        data.test and data.test.with_schema(schema),
+        _under(validation, schema),
+        _under(data.test, schema),
         train.notes,
     )
+
+
+def _under(data: Dataset | None, schema: Schema) -> Dataset | None:
+    return None if data is None else data.with_schema(schema)
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,13 @@ class Plan:
         """Return what would be trained, one line each: data, split, model, likelihood with its reason, device, time."""
         train, validation = self.splits.train, self.splits.validation
         parameters = sum(p.numel() for p in self.model.parameters())
-        held = f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
+        held = (
+            f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
+        )
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
-            f"split    {len(train):,} train, {held}" + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
+            f"split    {len(train):,} train, {held}"
+            + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
             f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
             f"         p(z) {self.specs['prior']}   q(z | x) {self.specs['posterior']}   objective {self.specs['objective']}",
             f"         p(x | z) {self.specs['likelihood']}, because {self.reason}",
@@ -190,13 +197,17 @@ def plan_run(source: Any, **options: Any) -> Plan:
         reason = f"the recipe {recipe.name} has it"
     else:
         parts["likelihood"] = likelihood
-    parts |= {role: value for role in ("prior", "posterior", "activation") if (value := getattr(chosen, role)) is not None}
+    parts |= {
+        role: value for role in ("prior", "posterior", "activation") if (value := getattr(chosen, role)) is not None
+    }
     if chosen.hidden is not None:
         parts["hidden"] = _widths(chosen.hidden)
     settings = _settings(chosen, recipe, splits)
     goal = _objective(chosen, parts.get("objective", "elbo"), math.ceil(len(splits.train) / settings.batch_size))
     parts["objective"] = str(goal)
-    with torch.random.fork_rng(devices=[]):  # initial weights come from the global generator: seeded here, then restored
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # initial weights come from the global generator: seeded here, then restored
         torch.manual_seed(settings.seed)
         model, objective = recipe(schema.model_shape, latent_dim, **parts)
     check_support(model, schema)
@@ -249,7 +260,9 @@ def check_support(model: nn.Module, schema: Schema) -> None:
     if isinstance(likelihood, DiscretizedLogistic) and schema.values == "integer":
         bins = (schema.high or 0) - (schema.low or 0) + 1
         if likelihood.bins != bins:
-            raise UsageError(f"{schema.name} has {bins} levels, but the likelihood has bins={likelihood.bins}. Leave bins out.")
+            raise UsageError(
+                f"{schema.name} has {bins} levels, but the likelihood has bins={likelihood.bins}. Leave bins out."
+            )
     if isinstance(likelihood, DiscretizedLogistic) and schema.values == "real":
         raise UsageError(f"the discretised logistic needs integers, but {schema.name} has real numbers. Use gaussian.")
 
@@ -298,8 +311,8 @@ def fit(
     train_part, valid_part = dataset.split(validation, seed)
     if standardise:
         train_part = train_part.fit_scaling()
-        valid_part = valid_part and valid_part.with_schema(train_part.schema)
-    splits = Splits(train_part, valid_part, dataset.test and dataset.test.with_schema(train_part.schema), ())
+        valid_part = _under(valid_part, train_part.schema)
+    splits = Splits(train_part, valid_part, _under(dataset.test, train_part.schema), ())
 
     def report(record: dict[str, Any], history: History) -> None:
         for callback in callbacks:
@@ -309,7 +322,7 @@ def fit(
         model.to(target),
         objective or ELBO(),
         Rows(train_part, device=target),
-        valid_part and Rows(valid_part, device=target),
+        None if valid_part is None else Rows(valid_part, device=target),
         Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
         report,
     )
@@ -321,5 +334,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-

@@ -86,7 +86,7 @@ def assemble(
     likelihood: str,
     objective: str,
 ) -> tuple[VAE, Objective]:
-    """Join parts written as "name:argument=value,...": the encoder has the widths `hidden`, the decoder their reverse."""
+    """Join parts written as "name:argument=value,...": the encoder has the widths `hidden`, the decoder them reversed."""
     shape = tuple(shape)
     p = parse("prior", prior, given=("latent_dim",))
     q = parse("posterior", posterior, given=("network", "latent_dim"))
@@ -126,7 +126,10 @@ def beta_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objectiv
     return assemble(shape, latent_dim, **parts)
 
 
-@recipe("Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (arXiv 1509.00519)", objective="iwae:samples=5")
+@recipe(
+    "Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (arXiv 1509.00519)",
+    objective="iwae:samples=5",
+)
 def iwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E[log (1/K) sum_k p(x, z_k) / q(z_k | x)], K = 5 (eq. 8).
 
@@ -153,12 +156,22 @@ def linear_pace(train: Dataset) -> dict[str, Any]:
     rows = min(len(train), max(200, 2**17 // train.schema.dims))
     epochs = max(20, 6000 // -(-len(train) // rows))
     x = train.schema.encode(train.x[:10_000])
-    return {"batch_size": rows, "epochs": epochs, "lr": 0.03 * x.std(0, correction=0).square().mean().sqrt().item()}
+    return {
+        "batch_size": rows,
+        "epochs": epochs,
+        "lr": 0.03 * x.std(0, correction=0).square().mean().sqrt().item(),
+    }
 
 
-@recipe("Lucas, Tucker, Grosse & Norouzi 2019, Don't Blame the ELBO! (NeurIPS); Tipping & Bishop 1999",
-        real=True, pace=linear_pace,
-        hidden=(), posterior="gaussian:scale=constant", likelihood="gaussian:scale=shared", objective="elbo:samples=4")  # fmt: skip
+@recipe(
+    "Lucas, Tucker, Grosse & Norouzi 2019, Don't Blame the ELBO! (NeurIPS); Tipping & Bishop 1999",
+    real=True,
+    pace=linear_pace,
+    hidden=(),
+    posterior="gaussian:scale=constant",
+    likelihood="gaussian:scale=shared",
+    objective="elbo:samples=4",
+)
 def linear(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """p(x | z) = N(W z + m, sigma² I), q(z | x) = N(V x + c, D): its optimum is probabilistic PCA, and exact.
 

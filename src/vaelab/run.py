@@ -41,7 +41,7 @@ class Run:
         return path
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
-        """Return the rows of a source under this run's schema; without one the test, else validation, else training part."""
+        """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
         if source is None:
             for split in ("test", "validation", "train"):
                 if split in self.splits:
@@ -59,7 +59,9 @@ class Run:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def evaluate(self, source: Any = None, *, samples: int = 5000, units: str = "user", seed: int = 0, **how: Any) -> Evaluation:
+    def evaluate(
+        self, source: Any = None, *, samples: int = 5000, units: str = "user", seed: int = 0, **how: Any
+    ) -> Evaluation:
         """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
         if units not in ("user", "standardised"):
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")

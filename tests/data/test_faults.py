@@ -125,9 +125,7 @@ ARRAY_FAULTS: list[tuple[str, Any, type, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("source", "error", "words"), [f[1:] for f in ARRAY_FAULTS], ids=[f[0] for f in ARRAY_FAULTS]
-)
+@pytest.mark.parametrize(("source", "error", "words"), [f[1:] for f in ARRAY_FAULTS], ids=[f[0] for f in ARRAY_FAULTS])
 def test_array_faults(source: Any, error: type, words: str) -> None:
     with pytest.raises(error) as caught:
         open_source(source)
@@ -184,9 +182,7 @@ GRID = Schema(name="t", layout="array", shape=(2,), values="integer", low=0, hig
         (GRID, [[0, 1, 2]], "rows have shape (3,), the model was trained on (2,)"),
     ],
 )
-def test_new_data_outside_the_support_are_refused(
-    schema: Schema, rows: list[list[float]], words: str
-) -> None:
+def test_new_data_outside_the_support_are_refused(schema: Schema, rows: list[list[float]], words: str) -> None:
     with pytest.raises(DataError) as caught:
         open_source(torch.tensor(rows), schema=schema)
     assert words in str(caught.value)

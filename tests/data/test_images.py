@@ -94,8 +94,7 @@ def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "3 of 4 images cannot be read" in message
     assert all(
-        name in message
-        for name in ("cut.png (", "empty.jpg (empty file)", "text.gif (cannot identify image file)")
+        name in message for name in ("cut.png (", "empty.jpg (empty file)", "text.gif (cannot identify image file)")
     )
 
 

@@ -8,18 +8,10 @@ from vaelab.data import Dataset, open_source
 from vaelab.data.known import find
 from vaelab.errors import DataError, UsageError
 
-needs_mnist = pytest.mark.skipif(
-    find("mnist/train-images-idx3-ubyte.gz") is None, reason="VAELAB_DATA holds no mnist"
-)
-needs_frey = pytest.mark.skipif(
-    find("frey_faces/frey_faces.npz") is None, reason="VAELAB_DATA holds no frey_faces"
-)
-needs_cifar = pytest.mark.skipif(
-    find("cifar10/cifar10_subset.npz") is None, reason="VAELAB_DATA holds no cifar10"
-)
-needs_tables = pytest.mark.skipif(
-    find("tables/wine_red.csv.gz") is None, reason="VAELAB_DATA holds no tables"
-)
+needs_mnist = pytest.mark.skipif(find("mnist/train-images-idx3-ubyte.gz") is None, reason="VAELAB_DATA holds no mnist")
+needs_frey = pytest.mark.skipif(find("frey_faces/frey_faces.npz") is None, reason="VAELAB_DATA holds no frey_faces")
+needs_cifar = pytest.mark.skipif(find("cifar10/cifar10_subset.npz") is None, reason="VAELAB_DATA holds no cifar10")
+needs_tables = pytest.mark.skipif(find("tables/wine_red.csv.gz") is None, reason="VAELAB_DATA holds no tables")
 
 
 def official(data: Dataset) -> Dataset:

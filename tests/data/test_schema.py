@@ -72,9 +72,7 @@ def test_images_are_channel_first_for_the_model_and_come_back(shape: tuple[int, 
 
 def test_decode_inverts_encode_for_real_rows(rows: torch.Tensor) -> None:
     schema = table(rows).fit_scaling().schema
-    torch.testing.assert_close(
-        schema.decode(schema.encode(rows, dtype=torch.float64)), rows, rtol=1e-12, atol=0
-    )
+    torch.testing.assert_close(schema.decode(schema.encode(rows, dtype=torch.float64)), rows, rtol=1e-12, atol=0)
 
 
 def test_integers_are_clamped_to_the_grid_only_when_rounded() -> None:
@@ -85,9 +83,7 @@ def test_integers_are_clamped_to_the_grid_only_when_rounded() -> None:
 
 
 def test_stochastic_binarisation_has_the_rate_of_the_pixel() -> None:
-    schema = Schema(
-        name="m", layout="image", shape=(16, 16), values="binary", low=0, high=255, binarize="stochastic"
-    )
+    schema = Schema(name="m", layout="image", shape=(16, 16), values="binary", low=0, high=255, binarize="stochastic")
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
     draws = 4000
     x = schema.encode(pixels.expand(draws, 16, 16), Noise.seeded(0))
@@ -107,9 +103,7 @@ def test_stochastic_binarisation_has_the_rate_of_the_pixel() -> None:
 
 
 def test_threshold_cuts_between_127_and_128() -> None:
-    schema = Schema(
-        name="m", layout="image", shape=(1, 2), values="binary", low=0, high=255, binarize="threshold"
-    )
+    schema = Schema(name="m", layout="image", shape=(1, 2), values="binary", low=0, high=255, binarize="threshold")
     assert schema.encode(torch.tensor([[[127, 128]]], dtype=torch.uint8)).flatten().tolist() == [0, 1]
     assert not schema.stochastic
 
@@ -146,7 +140,10 @@ def test_rows_of_another_shape_are_refused() -> None:
 
 def test_likelihood_follows_the_values_and_real_is_a_choice() -> None:
     digits = open_source("digits")
-    assert choose_likelihood(digits.schema) == ("discretized-logistic:bins=17", "values are integers from 0 to 16")
+    assert choose_likelihood(digits.schema) == (
+        "discretized-logistic:bins=17",
+        "values are integers from 0 to 16",
+    )
     real = as_real(digits)
     assert choose_likelihood(real.schema)[0] == "gaussian:scale=shared"
     assert real.x is digits.x  # never blown up in memory

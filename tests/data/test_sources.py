@@ -96,9 +96,7 @@ def test_column_order_does_not_matter_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(new.schema.encode(new.x), train.schema.encode(train.x))
     assert np.array_equal(new.x.numpy(), x)
     assert said(new, "1 column unknown to the model, ignored: extra.")
-    with pytest.raises(
-        DataError, match=r'column "b" was used in training but is not there\. Did you mean bb\?'
-    ):
+    with pytest.raises(DataError, match=r'column "b" was used in training but is not there\. Did you mean bb\?'):
         open_source(frame.rename({"b": "bb"}), schema=train.schema)
 
 

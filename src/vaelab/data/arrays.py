@@ -48,9 +48,7 @@ def read_idx(path: Path) -> Array:
     shape = tuple(int(n) for n in np.frombuffer(content[4:start], ">u4")) if len(content) >= start else ()
     expected = start + math.prod(shape) * kind.itemsize
     if len(shape) != dims or len(content) != expected:
-        raise DataError(
-            f"{path} is damaged: its header announces {expected:,} bytes, it has {len(content):,}."
-        )
+        raise DataError(f"{path} is damaged: its header announces {expected:,} bytes, it has {len(content):,}.")
     return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
 
 
@@ -164,15 +162,11 @@ def array_dataset(name: str, x: Array, schema: Schema | None = None, labels: Arr
     if images is not None and schema is None:
         return image_dataset(name, images[0], (images[1],), labels=labels)
     if images is not None and schema is not None and schema.low is not None:
-        return under(
-            schema, Dataset(torch.from_numpy(np.ascontiguousarray(images[0])), schema, labels=labels), name
-        )
+        return under(schema, Dataset(torch.from_numpy(np.ascontiguousarray(images[0])), schema, labels=labels), name)
     integers = x.dtype.kind in "bui"
     values = x.astype(np.float64)
     if integers and x.dtype.itemsize == 8 and np.abs(values).max() > 2**53:
-        raise DataError(
-            f"{name}: integers above 2^53 would be rounded. Leave that column out, or pass floats."
-        )
+        raise DataError(f"{name}: integers above 2^53 would be rounded. Leave that column out, or pass floats.")
     _refuse_infinite(name, values)
     missing = np.isnan(values)
     if missing.all():
@@ -190,9 +184,7 @@ def _refuse_infinite(name: str, values: Array) -> None:
     bad = np.argwhere(np.isinf(values))
     if len(bad):
         row, *index = bad[0].tolist()
-        raise DataError(
-            f"{name}: row {row + 1} entry {index} is {values[tuple(bad[0])]}. Replace it or mark it NaN."
-        )
+        raise DataError(f"{name}: row {row + 1} entry {index} is {values[tuple(bad[0])]}. Replace it or mark it NaN.")
 
 
 def under(schema: Schema, data: Dataset, source: str) -> Dataset:
@@ -217,7 +209,5 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
             row, *index = bad[0].tolist()
             got = f"{x[tuple(bad[0])].item():g}"
             more = f" ({count(len(bad), 'such value')})"
-            raise DataError(
-                f"{source}: {schema.entry(tuple(index))} row {row + 1} is {got}, expected {allowed}{more}."
-            )
+            raise DataError(f"{source}: {schema.entry(tuple(index))} row {row + 1} is {got}, expected {allowed}{more}.")
     return data.checked()

@@ -96,15 +96,11 @@ class Dataset:
 
     def _held_out(self, validation: float | int) -> int:
         if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not validation >= 0:
-            raise UsageError(
-                f"validation is {validation!r}: expected a fraction in (0, 1), a number of rows, or 0."
-            )
+            raise UsageError(f"validation is {validation!r}: expected a fraction in (0, 1), a number of rows, or 0.")
         if validation >= 1 and validation != int(validation):
             raise UsageError(f"validation is {validation}: a fraction is below 1, a number of rows is whole.")
         if isinstance(validation, float) and validation == 1.0:
-            raise UsageError(
-                "validation is 1.0: that leaves no row to train on. Use a fraction below 1, or a count."
-            )
+            raise UsageError("validation is 1.0: that leaves no row to train on. Use a fraction below 1, or a count.")
         if validation >= 1 and validation >= len(self) > 1:
             raise UsageError(f"validation is {validation:,} rows of {len(self):,}: none is left to train on.")
         if validation < 1:
@@ -116,7 +112,8 @@ class Dataset:
         """Standardise real columns and entries by the mean and deviation (divisor N) of these rows.
 
         Returns the same rows (and test part) under a schema with fitted loc and scale. Real images are centred, their
-        scale stays the top of their grid; binary and integer values stay as they are. Use it on the training rows, then `valid.with_schema(train.schema)`.
+        scale stays the top of their grid; binary and integer values stay as they are. Use it on the training rows,
+        then `valid.with_schema(train.schema)`.
         Raises DataError if a standardised value would not fit into float32.
         """
         if self.schema.values != "real":
@@ -139,9 +136,7 @@ class Dataset:
                 row, *index = bad[0].tolist()
                 where = f"{self.schema.entry(tuple(index))} row {row + 1}"
                 got = f"{self.x[tuple(bad[0])].item():g}"
-                raise DataError(
-                    f"{self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it."
-                )
+                raise DataError(f"{self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it.")
         return self
 
 

@@ -40,18 +40,14 @@ def open_folder(folder: Path, size: str | tuple[int, int] | None, schema: Schema
     _same_size(files, images)
     deep = sum(image.mode == "I" for image in images)
     if 0 < deep < len(images):
-        raise DataError(
-            f"{folder.name}: {deep:,} of {len(images):,} images have 16 bits. Convert all to one depth."
-        )
+        raise DataError(f"{folder.name}: {deep:,} of {len(images):,} images have 16 bits. Convert all to one depth.")
     if not deep:
         grey = all(image.mode == "L" for image in images) if colour is None else not colour
         images = [image.convert("L" if grey else "RGB") for image in images]
         seen.pop(f"of mode {'L' if grey else 'RGB'} converted", None)
     if schema is not None and (deep > 0) != (schema.grid[1] > 255):
         depths = (16, 8) if deep else (8, 16)
-        raise DataError(
-            f"{folder.name}: images of {depths[0]} bits, the model was trained on {depths[1]} bits."
-        )
+        raise DataError(f"{folder.name}: images of {depths[0]} bits, the model was trained on {depths[1]} bits.")
     notes += [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
     if target is not None:
         notes.append(f"images resized to {target[0]}x{target[1]}.")

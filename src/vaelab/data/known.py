@@ -47,9 +47,7 @@ def binarized(data: Dataset, how: str | None) -> Dataset:
     if how not in ("stochastic", "threshold"):
         raise UsageError(f"--binarize {how}: expected stochastic, threshold, fixed or none.")
     if data.schema.layout != "image" or data.schema.values != "integer":
-        raise UsageError(
-            f"--binarize {how}: {data.schema.name} is {data.schema.describe()}, not grey values."
-        )
+        raise UsageError(f"--binarize {how}: {data.schema.name} is {data.schema.describe()}, not grey values.")
     schema = data.schema.replace(values="binary", binarize=how)
     note = {
         "stochastic": "pixels are drawn to 0 or 1 afresh at every use, with probability value/maximum.",
@@ -70,9 +68,7 @@ def _digits() -> Dataset:
 def _frey_faces() -> Dataset:
     path = find("frey_faces/frey_faces.npz")
     if path is None:
-        raise DataError(
-            "frey-faces: no frey_faces/frey_faces.npz. Set VAELAB_DATA to a folder that holds it."
-        )
+        raise DataError("frey-faces: no frey_faces/frey_faces.npz. Set VAELAB_DATA to a folder that holds it.")
     note = "consecutive video frames: a random split leaves neighbours of training frames in validation."
     return image_dataset("frey-faces", read_npz(path)["images"], (note,))
 
@@ -105,16 +101,11 @@ def _fetch_mnist() -> list[NDArray[Any]]:
 def _mnist_fixed() -> Dataset:
     path = find("mnist/fixed_binarised.npz")
     if path is None:
-        raise DataError(
-            "mnist: no mnist/fixed_binarised.npz. Set VAELAB_DATA to its folder, or use stochastic."
-        )
+        raise DataError("mnist: no mnist/fixed_binarised.npz. Set VAELAB_DATA to its folder, or use stochastic.")
     packed = read_npz(path)
-    schema = Schema(
-        name="mnist", layout="image", shape=(28, 28), values="binary", low=0, high=1, binarize="fixed"
-    )
+    schema = Schema(name="mnist", layout="image", shape=(28, 28), values="binary", low=0, high=1, binarize="fixed")
     train, test = (
-        torch.from_numpy(np.unpackbits(packed[key], axis=1).reshape(-1, 28, 28))
-        for key in ("x_train", "x_test")
+        torch.from_numpy(np.unpackbits(packed[key], axis=1).reshape(-1, 28, 28)) for key in ("x_train", "x_test")
     )
     note = "the published draw (Salakhutdinov & Murray 2008), in its own order and without labels."
     return Dataset(train, schema, test=Dataset(test, schema), notes=(note,))

@@ -37,10 +37,7 @@ def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
             f"{schema.entry(tuple(i))} hardly varies in the training rows; its scale has a floor."
             for i in flat.nonzero().tolist()
         ),
-        *(
-            f"{schema.entry(tuple(i))} is constant but for one training row."
-            for i in (lone & ~flat).nonzero().tolist()
-        ),
+        *(f"{schema.entry(tuple(i))} is constant but for one training row." for i in (lone & ~flat).nonzero().tolist()),
     ]
     if len(notes) > 5:
         notes = [*notes[:4], f"... and {len(notes) - 4} more columns hardly vary."]

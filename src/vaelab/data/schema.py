@@ -63,9 +63,7 @@ class Schema(Part):
         self.columns, self.order, self.dtypes = columns, order, dtypes
         self.constants = tuple((str(key), float(value)) for key, value in constants)
         self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
-        self.register_buffer(
-            "scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double()
-        )
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
         self._check()
 
     def _check(self) -> None:
@@ -151,9 +149,7 @@ class Schema(Part):
         x = self.arrange(x).to(working)
         if self.binarize == "stochastic":
             if noise is None:
-                raise UsageError(
-                    f"{self.name} is binarised stochastically: encode needs noise=Noise(generator)."
-                )
+                raise UsageError(f"{self.name} is binarised stochastically: encode needs noise=Noise(generator).")
             return (noise.uniform((1, *x.shape), x)[0] < x).to(dtype)
         return (x > 0.5).to(dtype) if self.binarize == "threshold" else x.to(dtype)
 

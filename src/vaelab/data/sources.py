@@ -81,9 +81,7 @@ def _known_under(data: Dataset, schema: Schema, source: str) -> Dataset:
 def _only(options: dict[str, Any], kind: str, *fitting: str) -> None:
     for name, value in options.items():
         if value is not None and name not in fitting:
-            meant = (
-                "folders of images" if name == "--size" else "text tables" if name == "--sep" else "tables"
-            )
+            meant = "folders of images" if name == "--size" else "text tables" if name == "--sep" else "tables"
             raise UsageError(f"{name} applies to {meant}, not to {kind}.")
 
 
@@ -106,9 +104,7 @@ def _open_path(
         return open_folder(path, options["--size"], schema)
     lower = path.name.lower()
     if not path.exists():
-        hint = (
-            "Check the path." if "." in lower or "/" in str(source) else suggest(str(source), KNOWN).strip()
-        )
+        hint = "Check the path." if "." in lower or "/" in str(source) else suggest(str(source), KNOWN).strip()
         raise DataError(f"no such file: {path}. {hint}")
     if ARRAY_NAME.search(lower):
         _only(options, "arrays")
@@ -118,9 +114,7 @@ def _open_path(
         return _open_frame(_read_parquet(path), stem(path), path.name, options, labels, schema)
     if TABLE_NAME.search(lower):
         _only(options, "tables", "--columns", "--drop", "--sep")
-        frame, notes = read_text(
-            path, header=header, sep=options["--sep"], encoding=encoding, missing=missing
-        )
+        frame, notes = read_text(path, header=header, sep=options["--sep"], encoding=encoding, missing=missing)
         data = _open_columns(
             path.name,
             stem(path),
@@ -151,9 +145,7 @@ def _open_array_file(path: Path, key: str | None, labels: Any, schema: Schema | 
         if test is None:
             return data
         official = array_dataset(name, test, data.schema, own_test)
-        return replace(
-            data, test=replace(official, notes=()), notes=(*data.notes, "x_test is the official test part.")
-        )
+        return replace(data, test=replace(official, notes=()), notes=(*data.notes, "x_test is the official test part."))
     x = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     return array_dataset(name, x, schema, given)
 
@@ -206,9 +198,7 @@ def _open_torch(source: Any, labels: Any, schema: Schema | None) -> Dataset:
     own = np.array([np.asarray(item[1]) for item in items]) if paired and len(items[0]) > 1 else None
     if own is not None and own.ndim != 1:
         own = None
-    return array_dataset(
-        type(source).__name__, x, schema, _label_array(labels) if labels is not None else own
-    )
+    return array_dataset(type(source).__name__, x, schema, _label_array(labels) if labels is not None else own)
 
 
 def _open_frame(

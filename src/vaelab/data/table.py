@@ -71,10 +71,7 @@ def text_column(source: str, name: str, cells: pl.Series) -> Column:
     """Return the numbers of a column of strings (None where missing). Raises DataError naming a bad cell."""
     import polars as pl
 
-    if (
-        cells.null_count() != len(cells)
-        and cells.drop_nulls().str.to_lowercase().is_in(["true", "false"]).all()
-    ):
+    if cells.null_count() != len(cells) and cells.drop_nulls().str.to_lowercase().is_in(["true", "false"]).all():
         truth = (cells.str.to_lowercase() == "true").cast(pl.Float64)
         return Column(name, truth.fill_null(np.nan).to_numpy().copy(), "Boolean")
     numbers = cells.cast(pl.Float64, strict=False)
@@ -117,9 +114,7 @@ def _refuse_text(source: str, name: str, cells: pl.Series, bad: list[int]) -> No
 def _refuse_infinite(source: str, name: str, values: NDArray[np.float64]) -> None:
     bad = np.flatnonzero(np.isinf(values))
     if len(bad):
-        raise DataError(
-            f"{source}: column {show(name)} row {bad[0] + 1} is {values[bad[0]]}. Replace it or empty it."
-        )
+        raise DataError(f"{source}: column {show(name)} row {bad[0] + 1} is {values[bad[0]]}. Replace it or empty it.")
 
 
 def frame_column(source: str, name: str, cells: nw.Series[Any]) -> Column:
@@ -134,9 +129,7 @@ def frame_column(source: str, name: str, cells: nw.Series[Any]) -> Column:
             f" leave it out with --drop {show(name)[1:-1]}."
         )
     if kind.is_integer() and len(cells.drop_nulls()) and max(abs(cells.min()), abs(cells.max())) >= 2**53:
-        raise DataError(
-            f"{source}: column {show(name)} holds integers above 2^53: they would be rounded. Drop it."
-        )
+        raise DataError(f"{source}: column {show(name)} holds integers above 2^53: they would be rounded. Drop it.")
     # through a list of floats where there are nulls: the frame libraries disagree on what becomes of them
     if cells.null_count():
         values = np.array([np.nan if value is None else float(value) for value in cells.to_list()])
@@ -164,14 +157,8 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
             notes.append(f"column {show(column.name)} is constant ({seen[0]:g}); stored, not modelled.")
         else:
             modelled.append(column)
-            if (
-                column.dtype.startswith(("Int", "UInt"))
-                and rows > 1
-                and bool((np.diff(column.values) == 1).all())
-            ):
-                notes.append(
-                    f"column {show(column.name)} counts the rows; leave it out with --drop if it is an index."
-                )
+            if column.dtype.startswith(("Int", "UInt")) and rows > 1 and bool((np.diff(column.values) == 1).all()):
+                notes.append(f"column {show(column.name)} counts the rows; leave it out with --drop if it is an index.")
     if not modelled:
         raise DataError(f"{name}: every column is constant or empty, nothing is left to model.")
     x = np.stack([column.values for column in modelled], 1)
@@ -193,9 +180,7 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
     if not empty.any():
         return data
     left_out = f"{count(int(empty.sum()), 'row')} without any value to model, left out."
-    kept = Dataset(
-        data.x, schema, data.observed, labels, np.arange(1, rows + 1), notes=(*data.notes, left_out)
-    )
+    kept = Dataset(data.x, schema, data.observed, labels, np.arange(1, rows + 1), notes=(*data.notes, left_out))
     return kept.take(np.flatnonzero(~empty))
 
 
@@ -209,9 +194,7 @@ def known_dataset(source: str, schema: Schema, columns: list[Column], extra: Seq
     return under(schema, _with_missing(x, schema, None, notes), source)
 
 
-def _with_missing(
-    x: NDArray[np.float64], schema: Schema, labels: NDArray[Any] | None, notes: list[str]
-) -> Dataset:
+def _with_missing(x: NDArray[np.float64], schema: Schema, labels: NDArray[Any] | None, notes: list[str]) -> Dataset:
     missing = np.isnan(x)
     if not missing.any():
         return Dataset(torch.from_numpy(x), schema, None, labels, notes=tuple(notes))

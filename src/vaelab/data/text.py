@@ -51,21 +51,14 @@ def read_text(
         notes = [*unnamed, *notes]
         if header == "auto" and (numbers := [cell for cell in first if is_number(cell)]):
             held = show(numbers[0])[1:-1]
-            notes.append(
-                f"the first line is taken for a header, yet holds {held}; --header no makes it a row."
-            )
+            notes.append(f"the first line is taken for a header, yet holds {held}; --header no makes it a row.")
     else:
         names = [f"column{i + 1}" for i in range(len(first))]
         notes.append("no header line; columns are named column1, column2, ...")
     if not len(cells):
         raise DataError(f"{path.name} has a header but no rows.")
     cells.columns = names
-    if (
-        named
-        and not first[0]
-        and len(names) > 1
-        and cells[names[0]].to_list() == [str(i) for i in range(len(cells))]
-    ):
+    if named and not first[0] and len(names) > 1 and cells[names[0]].to_list() == [str(i) for i in range(len(cells))]:
         cells = cells.drop(names[0])
         notes[0] = "the first column has no name and counts the rows; left out as an index."
     return _blank(cells, missing), notes
@@ -83,9 +76,7 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
         if b"\0" in content:
             raise DataError(f"{path.name} is not a text table: byte 0x{byte:02x} at line {line}.") from None
         what = "UTF-8" if encoding.lower().replace("-", "") == "utf8" else encoding
-        hint = (
-            "It looks like cp1252; try --encoding cp1252." if what == "UTF-8" else "Try another --encoding."
-        )
+        hint = "It looks like cp1252; try --encoding cp1252." if what == "UTF-8" else "Try another --encoding."
         raise DataError(f"{path.name} is not {what}: byte 0x{byte:02x} at line {line}. {hint}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

@@ -60,15 +60,11 @@ def check_target(target: Path, schema: Schema, force: bool) -> None:
     if target.suffix not in ("", *FORMATS):
         raise UsageError(f"{target.name}: unknown kind of output. Known: {', '.join(FORMATS)}.")
     if target.suffix in ("", ".png") and schema.layout != "image":
-        raise UsageError(
-            f"{target.name}: {schema.describe()} make no images. Use .csv, .parquet, .npz or .npy."
-        )
+        raise UsageError(f"{target.name}: {schema.describe()} make no images. Use .csv, .parquet, .npz or .npy.")
     if target.exists() and not force:
         raise UsageError(f"{target.name} exists. Use --force to replace it.")
     if target.exists() and target.is_dir() != (target.suffix == ""):
-        raise UsageError(
-            f"{target.name} is {'a folder' if target.is_dir() else 'a file'}. Choose another name."
-        )
+        raise UsageError(f"{target.name} is {'a folder' if target.is_dir() else 'a file'}. Choose another name.")
     if not target.parent.is_dir():
         raise EnvironmentFault(
             f"{target.parent}: no such folder. Create it, or choose another place for {target.name}."
@@ -117,9 +113,7 @@ def _write_folder(target: Path, values: NDArray[Any], schema: Schema) -> None:
             if OWN_IMAGE.fullmatch(old.name):
                 old.unlink()
     except OSError as error:
-        raise EnvironmentFault(
-            f"{target} cannot be written: {error.strerror}. Choose another place."
-        ) from error
+        raise EnvironmentFault(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     digits = len(str(max(len(values) - 1, 0)))
     for i, pixels in enumerate(_pixels(values, schema)):
         write_durably(target / f"{i:0{digits}}.png", _png(pixels))

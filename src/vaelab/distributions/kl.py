@@ -11,7 +11,9 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 _TABLE: dict[tuple[type[Distribution], type[Distribution]], Callable[[Any, Any], Tensor]] = {}
 
 
-def register_kl(q: type[Distribution], p: type[Distribution]) -> Callable[[Callable[[Any, Any], Tensor]], Callable[[Any, Any], Tensor]]:
+def register_kl(
+    q: type[Distribution], p: type[Distribution]
+) -> Callable[[Callable[[Any, Any], Tensor]], Callable[[Any, Any], Tensor]]:
     """Register KL(q || p) for a pair of types, as they stand inside `Independent`.
 
     The function returns one number per batch entry of the two, so a factorised pair gives one per dimension.

@@ -34,7 +34,7 @@ class PointMass(Distribution):
         """Zero."""
         return torch.zeros_like(self.value)
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Return the point, once per draw."""
         return self.value.expand(*sample_shape, *self.value.shape)
 

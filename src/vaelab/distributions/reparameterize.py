@@ -98,7 +98,9 @@ def entries(d: Distribution) -> Distribution:
         return d.base_dist
     if len(d.event_shape) == 0:
         return d
-    raise NotImplementedError(f"{type(d).__name__} does not factorise over entries, so entries of x cannot be left out.")
+    raise NotImplementedError(
+        f"{type(d).__name__} does not factorise over entries, so entries of x cannot be left out."
+    )
 
 
 def has_density(d: Distribution) -> bool:

@@ -62,7 +62,7 @@ def evidence_rows(
     if samples < 1:
         raise UsageError(f"samples must be at least 1, got {samples}.")
     assert isinstance(model, Model)
-    model.eval()  # type: ignore[attr-defined]
+    model.eval()
     draws = min(samples, DRAWS)
     per_row = draws * math.prod(rows.data.shape[1:])
     block = max(1, NUMBERS // per_row)
@@ -78,9 +78,7 @@ def evidence_rows(
     return _joined(parts)
 
 
-def _block(
-    model: Model, batch: Batch, index: range, samples: int, draws: int, seed: int, shared: bool
-) -> RowValues:
+def _block(model: Model, batch: Batch, index: range, samples: int, draws: int, seed: int, shared: bool) -> RowValues:
     """Accumulate over blocks of draws: sum of log w, and log sum w by a running log-sum-exp."""
     n = len(batch.x)
     total = total_px = torch.zeros(n, dtype=torch.float64, device=batch.x.device)
@@ -91,9 +89,7 @@ def _block(
     for number, first in enumerate(range(0, samples, draws)):
         k = min(draws, samples - first)
         noise: Noise = shared_noise if shared else RowNoise(seed, index, number)
-        terms = model.terms(
-            batch.x, samples=k, observed=batch.observed, condition=batch.condition, noise=noise
-        )
+        terms = model.terms(batch.x, samples=k, observed=batch.observed, condition=batch.condition, noise=noise)
         total_px = total_px + terms.log_px.double().sum(0)
         if terms.log_qz is None:
             continue

@@ -53,9 +53,7 @@ def save(
         if torch.nn.parameter.is_lazy(tensor):
             raise UsageError(f"save: {name} has no shape yet; run the network once before saving it.")
         if not NAME.fullmatch(name):
-            raise UsageError(
-                f"save: a tensor is named {shown(name)}; use letters, digits, '_' and '.', 128 at most."
-            )
+            raise UsageError(f"save: a tensor is named {shown(name)}; use letters, digits, '_' and '.', 128 at most.")
     tree, theirs = encode(modules, registry)
     # copies, for safetensors refuses tensors that overlap in memory
     tensors = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in live.items()}
@@ -91,9 +89,7 @@ def load(
     try:
         tensors = contents.tensors()
         if broken := not_finite(tensors):
-            raise ModelFileError(
-                f"the tensor {shown(broken[0])} holds NaN or an infinity, so the model is of no use."
-            )
+            raise ModelFileError(f"the tensor {shown(broken[0])} holds NaN or an infinity, so the model is of no use.")
         decoder = Decoder(contents.document.get("tree"), registry, parts or {}, tensors)
         _compare(named_tensors(decoder.plan()), contents.specs)
         modules = decoder.build()

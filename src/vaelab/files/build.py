@@ -38,9 +38,7 @@ class Decoder:
             raise ModelFileError("its tree names no module.")
         self.tree, self.registry, self.parts, self.tensors = tree, registry, parts, tensors
         with torch.random.fork_rng(devices=[]):
-            self.handed = {
-                path: self._hand_back(name, path) for key in tree for path, name in _customs(tree[key], key)
-            }
+            self.handed = {path: self._hand_back(name, path) for key in tree for path, name in _customs(tree[key], key)}
 
     def plan(self) -> dict[str, nn.Module]:
         """Return the modules on the meta device: names, shapes and types without a byte of memory.
@@ -84,9 +82,7 @@ class Decoder:
 
     def _value(self, node: JSON, path: str) -> Any:
         if isinstance(node, (str, list, dict)) and len(node) > MAX_LENGTH:
-            raise ModelFileError(
-                f"{shown(path)} has length {len(node):,}; at most {MAX_LENGTH:,} is allowed."
-            )
+            raise ModelFileError(f"{shown(path)} has length {len(node):,}; at most {MAX_LENGTH:,} is allowed.")
         match node:
             case list():
                 return tuple(self._value(v, f"{path}.{i}") for i, v in enumerate(node))
@@ -108,14 +104,10 @@ class Decoder:
                 return self._tensor(inner, path)
             case "shared", str(), []:
                 if inner not in self.built:
-                    raise ModelFileError(
-                        f"{shown(path)} refers to {shown(inner)}, which does not stand before it."
-                    )
+                    raise ModelFileError(f"{shown(path)} refers to {shown(inner)}, which does not stand before it.")
                 return self.built[inner]
             case "modules", list(), []:
-                return self._keep(
-                    nn.ModuleList([self._module(v, f"{path}.{i}") for i, v in enumerate(inner)]), path
-                )
+                return self._keep(nn.ModuleList([self._module(v, f"{path}.{i}") for i, v in enumerate(inner)]), path)
             case "named", dict(), []:
                 modules = {name: self._module(v, f"{path}.{name}") for name, v in inner.items()}
                 try:
@@ -142,26 +134,18 @@ class Decoder:
     def _part(self, kind: str, name: str, arguments: dict[str, JSON], path: str) -> nn.Module:
         cls = self.registry.get(name) if kind == "part" else self._handed(name, path)
         if cls is None:
-            raise ModelFileError(
-                f"{shown(path)} is an unknown part, {shown(name)}. Is the file from a newer vaelab?"
-            )
+            raise ModelFileError(f"{shown(path)} is an unknown part, {shown(name)}. Is the file from a newer vaelab?")
         if not (isinstance(cls, type) and issubclass(cls, Part)):
-            raise ModelFileError(
-                f"parts: {shown(path)} needs the class {shown(name)}, a Part, got {shown(cls)}."
-            )
+            raise ModelFileError(f"parts: {shown(path)} needs the class {shown(name)}, a Part, got {shown(cls)}.")
         try:
             inspect.signature(cls).bind(**arguments)
         except TypeError as error:
-            raise ModelFileError(
-                f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}."
-            ) from None
+            raise ModelFileError(f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}.") from None
         values = {key: self._value(node, f"{path}.{key}") for key, node in arguments.items()}
         try:
             return cls(**values)
         except Exception as error:  # whatever a constructor says about arguments that it cannot use
-            raise ModelFileError(
-                f"{shown(path)} ({shown(name)}) cannot be built: {shown(error, 200)}."
-            ) from error
+            raise ModelFileError(f"{shown(path)} ({shown(name)}) cannot be built: {shown(error, 200)}.") from error
 
     def _handed(self, name: str, path: str) -> Any:
         if path in self.parts or name in self.parts:
@@ -227,9 +211,7 @@ def _twin(module: nn.Module) -> nn.Module:
     """Return a copy whose parameters and buffers are on the meta device, or the module if that fails."""
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(
-            torch.empty_like(parameter, device="meta"), parameter.requires_grad
-        )
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
     for buffer in module.buffers():
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
     try:

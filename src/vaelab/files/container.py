@@ -77,9 +77,7 @@ class Contents:
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the tensors that hold NaN or an infinity, sorted."""
-    return sorted(
-        k for k, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())
-    )
+    return sorted(k for k, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all()))
 
 
 def pack(tensors: Mapping[str, Tensor], document: Mapping[str, JSON]) -> bytes:
@@ -103,12 +101,9 @@ def unpack(data: bytes, where: str) -> Contents:
         if data[8:9] != b"{" or length > len(data):
             cut = len(data) >= 8 and START.startswith(data[8:]) and 0 < length < MAX_HEADER
             raise ModelFileError(
-                f"{where}: "
-                + ("damaged: it ends early." if cut else f"not a model file: it is {foreign(data)}.")
+                f"{where}: " + ("damaged: it ends early." if cut else f"not a model file: it is {foreign(data)}.")
             )
-        raise ModelFileError(
-            f"{where}: a safetensors file, but not a model made by vaelab (or its start is damaged)."
-        )
+        raise ModelFileError(f"{where}: a safetensors file, but not a model made by vaelab (or its start is damaged).")
     if length > MAX_HEADER:
         raise ModelFileError(f"{where}: its header claims {length:,} bytes; at most {MAX_HEADER:,} are read.")
     if 8 + length > len(data):
@@ -138,9 +133,7 @@ def _damage(data: bytes, length: int) -> str:
     """Say what is wrong with a file whose digest fails; its header is read for this sentence only."""
     try:
         header = strict_json(data[8 : 8 + length])
-        end = max(
-            (_spec(name, entry).end for name, entry in header.items() if name != "__metadata__"), default=0
-        )
+        end = max((_spec(name, entry).end for name, entry in header.items() if name != "__metadata__"), default=0)
     except ModelFileError:
         end = 0
     missing = 8 + length + end - len(data)
@@ -201,9 +194,7 @@ def _check_document(header: dict[str, JSON], document: dict[str, JSON]) -> None:
             f"made by version {version} of the format; this program reads up to {FORMAT}. Upgrade vaelab."
         )
     if list(header["__metadata__"]) != ["vaelab"]:
-        raise ModelFileError(
-            f"unknown metadata {shown(list(header['__metadata__']))}, expected only 'vaelab'."
-        )
+        raise ModelFileError(f"unknown metadata {shown(list(header['__metadata__']))}, expected only 'vaelab'.")
     if len(header) - 1 > MAX_TENSORS:
         raise ModelFileError(f"it holds {len(header) - 1:,} tensors; at most {MAX_TENSORS:,} are read.")
 
@@ -214,25 +205,19 @@ def _natural(value: JSON) -> bool:
 
 def _spec(name: str, entry: JSON) -> Spec:
     if not NAME.fullmatch(name):
-        raise ModelFileError(
-            f"a tensor is named {shown(name)}; letters, digits, '_' and '.' are allowed, 128 at most."
-        )
+        raise ModelFileError(f"a tensor is named {shown(name)}; letters, digits, '_' and '.' are allowed, 128 at most.")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFileError(f"the entry of tensor {shown(name)} is not of the safetensors format.")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in DTYPES:
         raise ModelFileError(f"tensor {shown(name)} has type {shown(kind)}; known: {', '.join(DTYPES)}.")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_natural, shape)):
-        raise ModelFileError(
-            f"tensor {shown(name)} has shape {shown(shape)}, expected at most {MAX_DIMENSIONS} sizes."
-        )
+        raise ModelFileError(f"tensor {shown(name)} has shape {shown(shape)}, expected at most {MAX_DIMENSIONS} sizes.")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_natural, offsets)):
         raise ModelFileError(f"tensor {shown(name)} has offsets {shown(offsets)}, expected two numbers.")
     size = math.prod(shape) * DTYPES[kind].itemsize
     if offsets[1] - offsets[0] != size:
-        raise ModelFileError(
-            f"tensor {shown(name)} has offsets {offsets}; its shape and type need {size:,} bytes."
-        )
+        raise ModelFileError(f"tensor {shown(name)} has offsets {offsets}; its shape and type need {size:,} bytes.")
     return Spec(DTYPES[kind], tuple(shape), offsets[0], offsets[1])
 
 
@@ -245,11 +230,7 @@ def _check_layout(specs: Mapping[str, Spec], size: int) -> None:
             raise ModelFileError(f"tensor {shown(name)} {what} (offset {spec.begin:,}, expected {end:,}).")
         end = spec.end
     if end != size:
-        what = (
-            f"damaged: {end - size:,} bytes missing"
-            if end > size
-            else f"{size - end:,} bytes too many at its end"
-        )
+        what = f"damaged: {end - size:,} bytes missing" if end > size else f"{size - end:,} bytes too many at its end"
         raise ModelFileError(f"{what}.")
 
 

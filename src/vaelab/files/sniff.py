@@ -85,9 +85,7 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file.") from None
     except (OSError, MemoryError) as error:
-        raise EnvironmentFault(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error!r}."
-        ) from error
+        raise EnvironmentFault(f"{path} cannot be read: {getattr(error, 'strerror', None) or error!r}.") from error
     if len(data) > max_bytes:
         raise ModelFileError(
             f"{path}: larger than {max_bytes:,} bytes. If you trust it, load it with a higher max_bytes."

@@ -50,9 +50,7 @@ def _each_module(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Mod
         yield from root.named_modules(memo=seen, prefix=key)
 
 
-def encode(
-    modules: Mapping[str, nn.Module], registry: Mapping[str, type]
-) -> tuple[dict[str, JSON], dict[str, Any]]:
+def encode(modules: Mapping[str, nn.Module], registry: Mapping[str, type]) -> tuple[dict[str, JSON], dict[str, Any]]:
     """Return the tree of the modules, and by path what a user has to hand back: modules and classes.
 
     Raises `UsageError`, naming the path, for what cannot be written.
@@ -96,9 +94,7 @@ class _Encoder:
         try:
             arguments = module.arguments()
         except AttributeError as error:
-            raise UsageError(
-                f"save: {path} ({name}) must keep each argument in an attribute: {error}."
-            ) from None
+            raise UsageError(f"save: {path} ({name}) must keep each argument in an attribute: {error}.") from None
         return {
             kind: name,
             "arguments": {key: self.value(v, f"{path}.{key}") for key, v in arguments.items()},
@@ -112,9 +108,7 @@ class _Encoder:
                 return value
             case int() | float():
                 if not math.isfinite(value):
-                    raise UsageError(
-                        f"save: {path} is {value}; an argument must be finite, None says 'no limit'."
-                    )
+                    raise UsageError(f"save: {path} is {value}; an argument must be finite, None says 'no limit'.")
                 return int(value) if isinstance(value, int) else float(value)
             case tuple():
                 return [self.value(v, f"{path}.{i}") for i, v in enumerate(value)]
@@ -128,9 +122,7 @@ class _Encoder:
                 return self.module(value, path)
             case Tensor():
                 if id(value) not in self.tensors:
-                    raise UsageError(
-                        f"save: {path} is a tensor that is no persistent buffer; use register_buffer."
-                    )
+                    raise UsageError(f"save: {path} is a tensor that is no persistent buffer; use register_buffer.")
                 return {"tensor": self.tensors[id(value)]}
         raise UsageError(
             f"save: {path} is of type {type(value).__name__}, which a model file cannot hold;"

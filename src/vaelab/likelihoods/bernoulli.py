@@ -22,4 +22,6 @@ class Bernoulli(Likelihood):
         """Return p(x | z) for z of shape (*lead, Z)."""
         assert given is not None
         logits = self.parameters_at(given, condition)
-        return Independent(distributions.Bernoulli(logits=logits, validate_args=False), len(self.shape), validate_args=False)
+        return Independent(
+            distributions.Bernoulli(logits=logits, validate_args=False), len(self.shape), validate_args=False
+        )

@@ -119,7 +119,7 @@ class Terms:
 
     @lazily
     def kl(self) -> dict[str, Tensor]:
-        """Return layer -> KL(q || p), (K, B, D) or (K, B, 1): closed form where the pair is registered, else sampled."""
+        """Return layer -> KL(q || p), (K, B, D) or (K, B, 1): closed form for a registered pair, else sampled."""
         q, p, z = layers(self.q), layers(self.p), layers(self.z)
         if self.log_qz_by_layer is None:
             return {}

@@ -79,7 +79,8 @@ class VAE(Part):
         if observed is not None:
             if observed.shape != x.shape or observed.dtype != torch.bool:
                 raise UsageError(
-                    f"observed must be bool of x's shape {tuple(x.shape)}, got {observed.dtype} {tuple(observed.shape)}."
+                    f"observed must be bool of x's shape {tuple(x.shape)}, "
+                    f"got {observed.dtype} {tuple(observed.shape)}."
                 )
             x = torch.where(observed, x, 0)
         q = self.posterior(x, condition)

@@ -29,7 +29,12 @@ class MLP(Part):
     """
 
     def __init__(
-        self, inputs: Shape, outputs: Shape, hidden: Sequence[int] = (500,), activation: str = "relu", condition: int = 0
+        self,
+        inputs: Shape,
+        outputs: Shape,
+        hidden: Sequence[int] = (500,),
+        activation: str = "relu",
+        condition: int = 0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:

@@ -58,6 +58,11 @@ class BoundObjective(Objective):
     ) -> tuple[dict[str, Tensor], Terms]:
         """Return {"model": -bound} and the terms."""
         terms = model.terms(
-            x, samples=self.samples, observed=observed, condition=condition, noise=noise, gradient=self.gradient
+            x,
+            samples=self.samples,
+            observed=observed,
+            condition=condition,
+            noise=noise,
+            gradient=self.gradient,
         )
         return {"model": -self.bound(terms, step)}, terms

@@ -34,7 +34,12 @@ class ELBO(BoundObjective):
     """
 
     def __init__(
-        self, beta: float = 1.0, warmup: int = 0, free_bits: float = 0.0, samples: int = 1, gradient: str = "pathwise"
+        self,
+        beta: float = 1.0,
+        warmup: int = 0,
+        free_bits: float = 0.0,
+        samples: int = 1,
+        gradient: str = "pathwise",
     ) -> None:
         super().__init__()
         if beta < 0 or warmup < 0 or free_bits < 0 or samples < 1:

@@ -180,7 +180,12 @@ class _Run:
         settings = self.settings
         rate = learning_rate(settings.lr, self.progress, self.steps, warmup=settings.lr_warmup, decay=settings.decay)
         losses, terms = self.objective(
-            self.model, batch.x, noise=self.noise, step=self.steps, observed=batch.observed, condition=batch.condition
+            self.model,
+            batch.x,
+            noise=self.noise,
+            step=self.steps,
+            observed=batch.observed,
+            condition=batch.condition,
         )
         self.steps += 1
         total = torch.zeros((), dtype=torch.float64, device=batch.x.device)
@@ -222,7 +227,7 @@ class _Run:
         better = True
         if self.valid is not None:
             self.model.eval()
-            elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)  # type: ignore[arg-type]
+            elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
             self.model.train()
             record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
             better = math.isfinite(elbo) and (self.history.best is None or elbo > self.history.best["elbo"])
@@ -253,7 +258,9 @@ def _optimisers(owners: dict[str, list[nn.Parameter]], lr: float, device: torch.
     for owner, parameters in owners.items():
         for parameter in parameters:
             if seen.setdefault(id(parameter), owner) != owner:
-                raise UsageError(f"the owners {seen[id(parameter)]!r} and {owner!r} share a parameter; each needs its own.")
+                raise UsageError(
+                    f"the owners {seen[id(parameter)]!r} and {owner!r} share a parameter; each needs its own."
+                )
     fused = device.type in ("cpu", "cuda")
     return {name: (torch.optim.Adam(parameters, lr=lr, fused=fused), parameters) for name, parameters in owners.items()}
 
@@ -264,15 +271,16 @@ def first_bad_term(terms: Terms, loss: Tensor, model: nn.Module) -> str:
         for parameter, value in {"mean": q.mean, "variance": q.variance}.items():
             if not torch.isfinite(value).all():
                 return f"the {parameter} of q({name} | x)"
-    for label, value in {"log p(x | z)": terms.log_px, "log p(z)": terms.log_pz, "log q(z | x)": terms.log_qz}.items():
-        if value is not None and not torch.isfinite(value).all():
+    densities = {"log p(x | z)": terms.log_px, "log p(z)": terms.log_pz, "log q(z | x)": terms.log_qz}
+    for label, density in densities.items():
+        if density is not None and not torch.isfinite(density).all():
             return label
     for name, kl in terms.kl.items():
         if not torch.isfinite(kl).all():
             return f"KL of {name}, dimension {int((~torch.isfinite(kl)).flatten(0, 1).any(0).nonzero()[0])}"
     if not torch.isfinite(loss).all():
         return "the objective"
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+    for name, weights in model.named_parameters():
+        if weights.grad is not None and not torch.isfinite(weights.grad).all():
             return f"the gradient of {name}"
     return "an overflow in the sum of gradients"
