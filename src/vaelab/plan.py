@@ -18,7 +18,7 @@ from .options import TrainOptions
 from .parts import Spec, parse
 from .recipes import Recipe, find
 from .run import Run
-from .training import History, Rows, Settings, optimise, time_per_step
+from .training import History, Progress, Rows, Settings, optimise, time_per_step
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -279,12 +279,14 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def train(source: Any, *, report: Report = lambda record, history: None, **options: Any) -> Run:
+def train(source: Any, *, progress: str = "auto", **options: Any) -> Run:
     """Train a model on a source (a name, file, folder, array or frame) and return the run.
 
-    The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. Nothing is written: `run.save(path)`.
+    The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. `progress` is auto, rich, notebook,
+    plain or off. Nothing is written: `run.save(path)`.
     """
-    return plan_run(source, **options).run(report)
+    with Progress(progress) as shown:
+        return plan_run(source, **options).run(shown.report)
 
 
 def fit(
@@ -299,6 +301,7 @@ def fit(
     device: str = "auto",
     callbacks: Sequence[Report] = (),
     standardise: bool = False,
+    progress: str = "auto",
     **settings: Any,
 ) -> Run:
     """Train a model of your own parts on data, by the one loop, and return the run.
@@ -314,18 +317,20 @@ def fit(
         valid_part = _under(valid_part, train_part.schema)
     splits = Splits(train_part, valid_part, _under(dataset.test, train_part.schema), ())
 
-    def report(record: dict[str, Any], history: History) -> None:
-        for callback in callbacks:
-            callback(record, history)
+    with Progress(progress) as shown:
 
-    history = optimise(
-        model.to(target),
-        objective or ELBO(),
-        Rows(train_part, device=target),
-        None if valid_part is None else Rows(valid_part, device=target),
-        Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
-        report,
-    )
+        def report(record: dict[str, Any], history: History) -> None:
+            for callback in (shown.report, *callbacks):
+                callback(record, history)
+
+        history = optimise(
+            model.to(target),
+            objective or ELBO(),
+            Rows(train_part, device=target),
+            None if valid_part is None else Rows(valid_part, device=target),
+            Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
+            report,
+        )
     return Run(model.cpu(), splits.schema, {"seed": seed}, history, splits.by_name())
 
 

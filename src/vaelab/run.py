@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,11 @@ from torch import Tensor, nn
 
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
+from .folder import MODEL_FILE, rows_of
 from .errors import ModelFileError, UsageError
-from .evaluation import Evaluation, evaluate_model
+from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .parts import registry
 from .training import History, Rows
-
-MODEL_FILE = "model.safetensors"
-
 
 @dataclass
 class Run:
@@ -33,6 +31,7 @@ class Run:
     history: History | None = None
     splits: dict[str, Dataset] = field(default_factory=dict)
     folder: Path | None = None
+    reopen: Callable[[], dict[str, Dataset]] | None = None  # how a run folder finds its rows again
 
     def save(self, path: str | Path) -> Path:
         """Write the model file: weights, constructor arguments, schema; no times, paths or hosts."""
@@ -42,7 +41,11 @@ class Run:
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
         """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
+        if isinstance(source, Rows):
+            return source, "given"
         if source is None:
+            if not self.splits and self.reopen is not None:
+                self.splits = self.reopen()
             for split in ("test", "validation", "train"):
                 if split in self.splits:
                     return Rows(self.splits[split], device=self.device), split
@@ -53,6 +56,18 @@ class Run:
         """Return a source read under this run's schema, its values checked."""
         data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
         return data if data.schema is self.schema else _under(data, self.schema)
+
+    def warnings(self) -> list[str]:
+        """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well."""
+        found = []
+        if self.history is not None and self.history.skipped:
+            found.append(f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}.")
+        rows, split = self.rows()
+        values = evidence_rows(self.model, rows.first(2000), samples=20)
+        if values.kl is not None:
+            collapse = collapse_warning(values.kl.mean(0), values.mean)
+            found += [f"{collapse} ({split} rows)"] if collapse else []
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +113,8 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     model, schema = modules.get("model"), modules.get("schema")
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
-    return Run(model.eval(), schema, meta, folder=path if path.is_dir() else None)
+    folder = path if path.is_dir() else None
+    return Run(model.eval(), schema, meta, folder=folder, reopen=rows_of(folder, schema, meta) if folder else None)
 
 
 def save(run: Run, path: str | Path) -> Path:

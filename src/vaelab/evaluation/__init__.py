@@ -1,6 +1,6 @@
 """How good a model is: bounds and evidence with standard errors, and what its latent dimensions carry."""
 
-from .collapse import active_units, mutual_information
+from .collapse import active_units, collapse_warning, mutual_information
 from .evaluate import Estimate, Evaluation, evaluate_model
 from .evidence import RowValues, evidence_rows, in_precision
 
@@ -9,6 +9,7 @@ __all__ = [
     "Evaluation",
     "RowValues",
     "active_units",
+    "collapse_warning",
     "evaluate_model",
     "evidence_rows",
     "in_precision",

@@ -19,6 +19,26 @@ def active_units(mean: Tensor) -> int:
     return int((mean.var(0, correction=0) > ACTIVE).sum())
 
 
+def collapse_warning(kl_per_dimension: Tensor, mean: Tensor) -> str | None:
+    """Say whether latent dimensions carry nothing, and what to do; None for a model that uses most of them.
+
+    A dimension is unused if its KL is below 0.01 nats. A few of many are harmless: the model needed no more.
+    """
+    latents = len(kl_per_dimension)
+    unused = int((kl_per_dimension < ACTIVE).sum())
+    if active_units(mean) == 0:
+        return (
+            f"posterior collapse: none of {latents} latent dimensions carries anything, so every decode is the same. "
+            "Try --warmup 20, --free-bits 0.1, a lower --beta or --lr, or --likelihood with a learned scale"
+        )
+    if unused > latents / 2:
+        return (
+            f"{unused} of {latents} latent dimensions carry less than 0.01 nats. If reconstructions are good, "
+            f"--latent-dim {latents - unused} would do; else try --warmup 20 or --free-bits 0.1"
+        )
+    return None
+
+
 def mutual_information(
     model: nn.Module, rows: Rows, *, most: int = 5000, seed: int = 0
 ) -> tuple[float, float, float] | None:

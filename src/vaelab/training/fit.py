@@ -224,6 +224,7 @@ class _Run:
     def _record(self, epoch: int, loss: float) -> bool:
         """Validate, report, and keep the weights if they are the best so far; return whether they are."""
         record: dict[str, Any] = {"epoch": epoch, "step": self.steps, "seconds": self.seconds, "loss": loss}
+        record["progress"] = min(1.0, self.progress)
         better = True
         if self.valid is not None:
             self.model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,14 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def first(self, most: int) -> Rows:
+        """Return the first rows, at most this many."""
+        some = copy.copy(self)
+        some.data = self.data[:most]
+        some.observed = None if self.observed is None else self.observed[:most]
+        some.condition = None if self.condition is None else self.condition[:most]
+        return some
 
     def at(self, index: Tensor | slice, noise: Noise) -> Batch:
         """Return the rows at these indices, binarised afresh from the noise where that applies."""

@@ -1,0 +1,98 @@
+"""The command `vaelab`: parses, runs one command, and turns errors into one line and an exit code.
+
+Results go to stdout, everything else to stderr. Nothing here imports torch: a command's module does, when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Dict
+
+from .. import __version__
+from ..errors import VaelabError
+from ..options import read_toml
+
+EXAMPLES = """Examples:
+
+    vaelab demo                                  the first minute, on bundled digits
+    vaelab train customers.csv --latent-dim 4    a model of your own table, images (a folder) or arrays
+    vaelab evaluate runs/customers-1             bound, evidence, what the latents carry
+    vaelab generate runs/customers-1 -n 64 -o new.csv
+"""
+
+COMMANDS = ("demo", "train", "evaluate", "generate", "reconstruct", "info", "recipes")
+
+
+def build_app() -> App:
+    """Return the parser of all commands; each command's module is imported when it is asked for."""
+    app = App(
+        name="vaelab",
+        help="Train, judge and use variational autoencoders on your own data.",
+        help_epilogue=EXAMPLES,
+        help_format="plaintext",
+        version=__version__,
+    )
+    for name in COMMANDS:
+        app.command(f"vaelab.cli.{name}:{name}", name=name)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    debug, as_json = "--debug" in arguments, "--json" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    _plain_where_asked()
+    app = build_app()
+    try:
+        if "--config" in arguments[:-1]:
+            path = Path(arguments[arguments.index("--config") + 1])
+            source, options = read_toml(path)
+            named = {**options} if source is None else {"source": source, **options}
+            app.config = (Dict(named, source=str(path), use_commands_as_keys=False),)
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        if debug:
+            raise
+        return _fail(" ".join(str(error).split()), 2, as_json)
+    except VaelabError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", 130, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _fail(f"internal: {what}. This is a bug: run again with --debug and report what it prints.", 1, as_json)
+
+
+def _fail(message: str, code: int, as_json: bool) -> int:
+    """Say one line on stderr (with --json an object on stdout as well) and return the code."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"error: {line}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": line, "exit": code}))
+    return code
+
+
+def _plain_where_asked() -> None:
+    """A dumb terminal gets no colours and no moving lines, whatever else is set."""
+    if os.environ.get("TERM") == "dumb":
+        os.environ["NO_COLOR"] = "1"

@@ -1,0 +1,72 @@
+"""`vaelab evaluate`: how good is the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+
+def evaluate(
+    run: str,
+    source: str | None = None,
+    /,
+    *,
+    samples: int = 5000,
+    units: str = "user",
+    seed: int = 0,
+    as_json: Annotated[bool, Parameter("--json", negative=())] = False,
+    quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
+) -> None:
+    """Bound, evidence and their split, in nats per row with standard errors, and what the latents carry.
+
+    Parameters
+    ----------
+    run
+        A run folder or model file.
+    source
+        Rows to judge (default: the test part, else the validation rows, else the training rows).
+    samples
+        Draws of z per row for the evidence.
+    units
+        user: nats of your own units; standardised: of the model's.
+    seed
+        Seed of the draws.
+    as_json
+        Print one JSON document to stdout.
+    quiet
+        No progress.
+    """
+    from ..run import load
+    from ..training import Progress
+
+    with Progress("off" if quiet else "auto") as progress:
+        judged = load(run).evaluate(source, samples=samples, units=units, seed=seed, tick=progress.tick)
+    print(json.dumps(judged.json()) if as_json else table(judged))
+    if judged.reason and not as_json:
+        print(f"note: {judged.reason}.", file=sys.stderr)
+
+
+def table(judged: Evaluation) -> str:
+    """Return the figures as lines of text."""
+    units = "nats per row" + (", standardised units" if judged.units == "standardised" else "")
+    lines = [f"{judged.rows:,} rows ({judged.split}), {units}", f"  reconstruction      {judged.reconstruction}"]
+    if judged.kl is not None and judged.elbo is not None and judged.log_evidence is not None:
+        lines += [
+            f"  KL ({judged.kl_form})".ljust(22) + str(judged.kl),
+            f"  ELBO                {judged.elbo}   = reconstruction - KL",
+            f"  log evidence        {judged.log_evidence}   importance-weighted bound, {judged.samples:,} draws",
+        ]
+    if judged.bits_per_dimension is not None:
+        lines.append(f"  bits per dimension  {judged.bits_per_dimension:.4f}   of the ELBO")
+    if judged.kl_per_dimension is not None:
+        lines.append("  KL per dimension    " + " ".join(f"{v:.2f}" for v in judged.kl_per_dimension))
+    lines.append(f"  active units        {judged.active_units}")
+    if judged.mutual_information is not None:
+        lines.append(f"  mutual information  {judged.mutual_information:.3f}")
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""`vaelab generate`: new rows from the model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def generate(
+    run: str,
+    /,
+    *,
+    n: Annotated[int, Parameter("-n")],
+    out: Annotated[str, Parameter(alias="-o")],
+    means: Annotated[bool, Parameter(negative=())] = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    force: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Draw rows: z from the prior, then x from p(x | z).
+
+    Parameters
+    ----------
+    run
+        A run folder or model file.
+    n
+        How many rows.
+    out
+        By its name: .png (a grid), a folder (one image each), .npz, .npy, .csv, .parquet.
+    means
+        E[x given z] in place of the draw of x: smoother, and no sample of the model.
+    temperature
+        Multiplies the noise behind z; 1 is the model.
+    seed
+        Seed of the draws.
+    force
+        Replace an existing output.
+    """
+    from ..data.write import check_target, write_rows
+    from ..run import load
+
+    opened = load(run)
+    check_target(Path(out), opened.schema, force)
+    rows = opened.generate(n, means=means, temperature=temperature, seed=seed)
+    write_rows(out, rows, opened.schema, means=means, force=force)
+    print(f"{n:,} {'means' if means else 'draws'} -> {out}", file=sys.stderr)

@@ -1,0 +1,35 @@
+"""`vaelab info`: what a model file holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def info(run: str, /, *, as_json: Annotated[bool, Parameter("--json", negative=())] = False) -> None:
+    """Say what a run or model file holds; no network is built.
+
+    Parameters
+    ----------
+    run
+        A run folder or model file.
+    as_json
+        Print one JSON document to stdout.
+    """
+    from ..files import inspect
+    from ..folder import MODEL_FILE
+
+    path = Path(run)
+    held = inspect(path / MODEL_FILE if path.is_dir() else path)
+    if as_json:
+        print(json.dumps(held))
+        return
+    for key in ("format", "version", "digest", "bytes", "finite"):
+        print(f"{key:12}{held[key]}")
+    print(f"{'parameters':12}{json.dumps(held['parameters'])}")
+    meta = held["meta"]
+    for key, value in meta.items() if isinstance(meta, dict) else ():
+        print(f"{key:12}{value if isinstance(value, str) else json.dumps(value)}")

@@ -1,0 +1,78 @@
+"""`vaelab train`: data in, run folder out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..options import TrainOptions
+
+
+def train(
+    source: str,
+    /,
+    *,
+    out: Annotated[str | None, Parameter(alias="-o")] = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    force: Annotated[bool, Parameter(negative=())] = False,
+    as_json: Annotated[bool, Parameter("--json", negative=())] = False,
+    quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
+    config: str | None = None,
+    options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
+) -> int:
+    """Train a model on a source and write a run folder.
+
+    Parameters
+    ----------
+    source
+        digits, mnist, frey-faces; a file .csv .csv.gz .parquet .npy .npz .idx; or a folder of images.
+    out
+        The run folder (default: runs/NAME-N).
+    dry_run
+        Say what would be trained, and stop.
+    force
+        Replace an existing output.
+    as_json
+        Print one JSON document to stdout.
+    quiet
+        No progress.
+    config
+        A TOML file of options, such as the config.toml of a run; options given here win.
+    """
+    from ..folder import claim_folder, write_run
+    from ..plan import plan_run
+    from ..training import Progress
+
+    folder = claim_folder(out, source, force=force)
+    plan = plan_run(source, **{name: getattr(options, name) for name in TrainOptions.names()})
+    if not quiet or dry_run:
+        print(plan.describe(), file=sys.stderr)
+    if dry_run:
+        print(plan.estimate(), file=sys.stderr)
+        if as_json:
+            print(json.dumps({"plan": plan.describe().splitlines(), "estimate": plan.estimate()}))
+        return 0
+    with Progress("off" if quiet else "auto") as progress:
+        run = plan.run(progress.report)
+    write_run(run, folder, str(source), options)
+    for line in run.warnings():
+        print(f"warning: {line}", file=sys.stderr)
+    assert run.history is not None
+    if as_json:
+        best = run.history.best or {}
+        document = {"run": str(folder), "stopped": run.history.stopped, "skipped_steps": run.history.skipped, "best": best}
+        print(json.dumps(document))
+    else:
+        if not quiet:
+            _closing(run.history.stopped, folder)
+        print(folder)
+    return 130 if run.history.stopped == "interrupted" else 0
+
+
+def _closing(stopped: str, folder: Path) -> None:
+    print(f"stopped  {stopped}", file=sys.stderr)
+    print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o new.png", file=sys.stderr)
