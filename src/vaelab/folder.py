@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,12 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
         name = Path(source).name.split(".")[0].split(":")[0] or "run"
         folder = next(f for n in range(1, 1_000_000) if not (f := Path("runs") / f"{name}-{n}").exists())
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise EnvironmentFault(f"{parent} cannot be written to. Choose another --out.")
-    return folder
+    try:
+        with tempfile.TemporaryDirectory(dir=parent):  # the one sure way to know
+            return folder
+    except OSError as error:
+        reason = error.strerror or error
+        raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
 
 
 def write_run(run: Run, folder: Path, source: str, options: TrainOptions) -> None:

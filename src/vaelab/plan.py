@@ -185,9 +185,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
         raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
-    latent_dim = chosen.latent_dim or min(20, max(2, schema.dims // 4))
-    if latent_dim < 1:
-        raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
+    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
 
     parts: dict[str, Any] = {**recipe.parts}
     likelihood, reason = choose_likelihood(schema)

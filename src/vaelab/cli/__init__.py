@@ -57,9 +57,7 @@ def run(arguments: list[str]) -> int:
     try:
         if "--config" in arguments[:-1]:
             path = Path(arguments[arguments.index("--config") + 1])
-            source, options = read_toml(path)
-            named = {**options} if source is None else {"source": source, **options}
-            app.config = (Dict(named, source=str(path), use_commands_as_keys=False),)
+            app.config = (Dict(read_toml(path)[1], source=str(path), use_commands_as_keys=False),)
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0

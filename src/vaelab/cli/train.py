@@ -9,11 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..options import TrainOptions
+from ..errors import UsageError
+from ..options import TrainOptions, read_toml
 
 
 def train(
-    source: str,
+    source: str | None = None,
     /,
     *,
     out: Annotated[str | None, Parameter(alias="-o")] = None,
@@ -29,7 +30,8 @@ def train(
     Parameters
     ----------
     source
-        digits, mnist, frey-faces; a file .csv .csv.gz .parquet .npy .npz .idx; or a folder of images.
+        digits, mnist, frey-faces; a file .csv .csv.gz .parquet .npy .npz .idx; or a folder of images
+        (default: the source of --config).
     out
         The run folder (default: runs/NAME-N).
     dry_run
@@ -47,6 +49,10 @@ def train(
     from ..plan import plan_run
     from ..training import Progress
 
+    if source is None and config is not None:
+        source = read_toml(Path(config))[0]
+    if source is None:
+        raise UsageError("train needs a SOURCE: a name (digits, mnist, frey-faces), a file or a folder of images.")
     folder = claim_folder(out, source, force=force)
     plan = plan_run(source, **{name: getattr(options, name) for name in TrainOptions.names()})
     if not quiet or dry_run:
@@ -58,7 +64,7 @@ def train(
         return 0
     with Progress("off" if quiet else "auto") as progress:
         run = plan.run(progress.report)
-    write_run(run, folder, str(source), options)
+    write_run(run, folder, source, options)
     for line in run.warnings():
         print(f"warning: {line}", file=sys.stderr)
     assert run.history is not None
