@@ -65,8 +65,9 @@ def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], 
         source, options = read_toml(config)
         splits = read_splits(source, TrainOptions.checked(**options), real=schema.values == "real", schema=schema)
         if splits.train.digest != meta.get("data", {}).get("digest"):
-            raise DataError(f"{source} has changed since {folder} was trained on it. Give a SOURCE to judge other rows.")
+            raise DataError(
+                f"{source} has changed since {folder} was trained on it. Give a SOURCE to judge other rows."
+            )
         return splits.by_name()
 
     return reopen
-

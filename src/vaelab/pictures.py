@@ -46,7 +46,9 @@ def _tiled(images: Tensor, schema: Schema, columns: int) -> NDArray[np.float64]:
     x = x if colour or x.ndim == 3 else x[..., 0]
     edge = [(0, 0), (0, 1), (0, 1)] + ([(0, 0)] if colour else [])
     x = np.pad(x, edge, constant_values=1.0)
-    lines = [np.concatenate(list(x[i : i + columns]), axis=1) for i in range(0, len(x) - len(x) % columns or len(x), columns)]
+    lines = [
+        np.concatenate(list(x[i : i + columns]), axis=1) for i in range(0, len(x) - len(x) % columns or len(x), columns)
+    ]
     return np.concatenate(lines, axis=0)
 
 
@@ -61,7 +63,10 @@ def reconstruction_picture(run: Run, rows: Rows, *, columns: int = 12) -> bytes:
     some = rows.first(2 * columns)
     return strips(
         f"{run.schema.name}: {run.meta.get('recipe', 'model')}",
-        {"inputs": inputs_as_seen(some, len(some)), "reconstructions, E[x | z] over z from q(z | x)": run.reconstruct(some)},
+        {
+            "inputs": inputs_as_seen(some, len(some)),
+            "reconstructions, E[x | z] over z from q(z | x)": run.reconstruct(some),
+        },
         run.schema,
         columns=columns,
     )

@@ -94,13 +94,14 @@ class Plan:
         held = (
             f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
+        parts = self.specs
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
             f"split    {len(train):,} train, {held}"
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
             f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
-            f"         p(z) {self.specs['prior']}   q(z | x) {self.specs['posterior']}   objective {self.specs['objective']}",
-            f"         p(x | z) {self.specs['likelihood']}, because {self.reason}",
+            f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}",
+            f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {torch.get_num_threads()} threads, seed {self.settings.seed}",
         ]
         return "\n".join([*lines, *(f"note     {note}" for note in self.splits.notes)])
@@ -177,7 +178,7 @@ class _Threads:
 
 
 def plan_run(source: Any, **options: Any) -> Plan:
-    """Decide a run: read the data, choose the likelihood, build the model. Raises what is wrong before training starts."""
+    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training."""
     chosen = TrainOptions.checked(**options)
     recipe = find(chosen.recipe)
     device = pick_device(chosen.device)
@@ -186,6 +187,8 @@ def plan_run(source: Any, **options: Any) -> Plan:
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
     latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
+    if latent_dim < 1:
+        raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
 
     parts: dict[str, Any] = {**recipe.parts}
     likelihood, reason = choose_likelihood(schema)

@@ -86,7 +86,7 @@ def assemble(
     likelihood: str,
     objective: str,
 ) -> tuple[VAE, Objective]:
-    """Join parts written as "name:argument=value,...": the encoder has the widths `hidden`, the decoder them reversed."""
+    """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
     p = parse("prior", prior, given=("latent_dim",))
     q = parse("posterior", posterior, given=("network", "latent_dim"))

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
-from .folder import MODEL_FILE, rows_of
 from .errors import ModelFileError, UsageError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
+from .folder import MODEL_FILE, rows_of
 from .parts import registry
 from .training import History, Rows
+
 
 @dataclass
 class Run:
@@ -61,7 +62,9 @@ class Run:
         """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well."""
         found = []
         if self.history is not None and self.history.skipped:
-            found.append(f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}.")
+            found.append(
+                f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}."
+            )
         rows, split = self.rows()
         values = evidence_rows(self.model, rows.first(2000), samples=20)
         if values.kl is not None:

@@ -101,7 +101,9 @@ def test_evaluate_has_the_figures_it_promises(digits: Path, capsys: pytest.Captu
     promised = "rows split units elbo reconstruction kl log_evidence bits_per_dimension kl_per_dimension active_units"
     assert set(promised.split()) | {"mutual_information"} <= set(figures)
     assert (figures["rows"], figures["split"], figures["units"]) == (180, "validation", "user")
-    assert figures["elbo"]["value"] == pytest.approx(figures["reconstruction"]["value"] - figures["kl"]["value"], rel=1e-12)
+    assert figures["elbo"]["value"] == pytest.approx(
+        figures["reconstruction"]["value"] - figures["kl"]["value"], rel=1e-12
+    )
     assert sum(figures["kl_per_dimension"]) == pytest.approx(figures["kl"]["value"], rel=1e-9)
     assert figures["log_evidence"]["value"] > figures["elbo"]["value"]
     assert figures["log_evidence"] | {"kind": "iwae", "samples": 50} == figures["log_evidence"]
@@ -156,7 +158,9 @@ def test_faults(arguments: list[str], code: int, words: str, tmp_path: Path, cap
     assert list(tmp_path.iterdir()) == [], "a refused command must leave nothing behind"
 
 
-def test_outputs_are_not_replaced_without_force(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_are_not_replaced_without_force(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "x.npz"
     assert run(["generate", str(digits), "-n", "4", "-o", str(out)]) == 0
     before = out.read_bytes()

@@ -18,13 +18,11 @@ def recipes(*, as_json: Annotated[bool, Parameter("--json", negative=())] = Fals
     """
     from ..recipes import DEFAULTS, RECIPES, ROLES
 
-    rows = []
-    for recipe in RECIPES.values():
-        parts = {role: recipe.parts.get(role, "by the data" if role == "likelihood" else DEFAULTS[role]) for role in ROLES}
-        rows.append({"name": recipe.name, "paper": recipe.paper, "parts": parts})
+    usual = {**DEFAULTS, "likelihood": "by the data"}
+    parts = {name: {role: recipe.parts.get(role, usual[role]) for role in ROLES} for name, recipe in RECIPES.items()}
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([{"name": name, "paper": RECIPES[name].paper, "parts": parts[name]} for name in RECIPES]))
         return
-    for row in rows:
-        print(f"{row['name']:14}{row['paper']}")
-        print(" " * 14 + "  ".join(f"{role} {spec}" for role, spec in row["parts"].items()))
+    for name, recipe in RECIPES.items():
+        print(f"{name:14}{recipe.paper}")
+        print(" " * 14 + "  ".join(f"{role} {spec}" for role, spec in parts[name].items()))

@@ -70,7 +70,12 @@ def train(
     assert run.history is not None
     if as_json:
         best = run.history.best or {}
-        document = {"run": str(folder), "stopped": run.history.stopped, "skipped_steps": run.history.skipped, "best": best}
+        document = {
+            "run": str(folder),
+            "stopped": run.history.stopped,
+            "skipped_steps": run.history.skipped,
+            "best": best,
+        }
         print(json.dumps(document))
     else:
         if not quiet:

@@ -37,7 +37,8 @@ class Amortized(Conditional):
         if out.shape != (x.shape[0], needed):
             raise UsageError(
                 f"{type(self.network).__name__} gave {tuple(out.shape)} for {x.shape[0]} rows; "
-                f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. Give the network outputs={needed}."
+                f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. "
+                f"Give the network outputs={needed}."
             )
         return out
 
