@@ -12,6 +12,7 @@ from .data import Dataset, Schema
 from .durable import write_durably
 from .errors import DataError, EnvironmentFault, UsageError
 from .options import TrainOptions, read_toml, write_toml
+from .splits import read_splits
 
 if TYPE_CHECKING:
     from .run import Run
@@ -57,8 +58,6 @@ def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], 
     """Return how to read the rows that a run was trained on, split as they were then."""
 
     def reopen() -> dict[str, Dataset]:
-        from .plan import read_splits  # plan imports run, which imports this module
-
         config = folder / "config.toml"
         if not config.exists():
             raise UsageError(f"{folder} has no config.toml, so its rows are not known. Give a SOURCE.")

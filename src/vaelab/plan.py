@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data import Dataset, Schema, as_real, choose_likelihood, open_source
+from .data import Dataset, Schema, choose_likelihood, open_source
 from .errors import EnvironmentFault, UsageError
 from .likelihoods import DiscretizedLogistic
 from .objectives import ELBO, Objective
@@ -18,58 +18,10 @@ from .options import TrainOptions
 from .parts import Spec, parse
 from .recipes import Recipe, find
 from .run import Run
+from .splits import Splits, read_splits, split
 from .training import History, Progress, Rows, Settings, optimise, time_per_step
 
 Report = Callable[[dict[str, Any], History], None]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The rows of a source, split and scaled: scaling is fitted on the training rows alone."""
-
-    train: Dataset
-    validation: Dataset | None
-    test: Dataset | None
-    notes: tuple[str, ...]
-
-    @property
-    def schema(self) -> Schema:
-        """The schema with the fitted scaling."""
-        return self.train.schema
-
-    def by_name(self) -> dict[str, Dataset]:
-        """Return the parts that exist."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in parts.items() if part is not None}
-
-
-def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schema | None = None) -> Splits:
-    """Open a source as the options say; with `schema`, under the scaling of a run that exists already."""
-    how: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("columns", "drop", "header", "labels", "sep", "encoding", "size", "binarize")
-    }
-    if options.missing is not None:
-        how["missing"] = tuple(options.missing.split(","))
-    data = source if isinstance(source, Dataset) else open_source(source, **how)
-    if real:
-        data = as_real(data)
-    train, validation = data.split(options.validation, options.seed)
-    if schema is None:
-        train = train.fit_scaling()
-        schema = train.schema
-    else:
-        train = train.with_schema(schema)
-    return Splits(
-        train,
-        _under(validation, schema),
-        _under(data.test, schema),
-        train.notes,
-    )
-
-
-def _under(data: Dataset | None, schema: Schema) -> Dataset | None:
-    return None if data is None else data.with_schema(schema)
 
 
 @dataclass(frozen=True)
@@ -104,7 +56,7 @@ class Plan:
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {torch.get_num_threads()} threads, seed {self.settings.seed}",
         ]
-        return "\n".join([*lines, *(f"note     {note}" for note in self.splits.notes)])
+        return "\n".join([*lines, *(f"note     {note}" for note in train.notes)])
 
     @property
     def latent_dim(self) -> int:
@@ -311,13 +263,8 @@ def fit(
     with (record, history) after each validation. Further settings are those of `vaelab.training.Settings`.
     """
     target = pick_device(device)
-    dataset = data if isinstance(data, Dataset) else open_source(data)
-    train_part, valid_part = dataset.split(validation, seed)
-    if standardise:
-        train_part = train_part.fit_scaling()
-        valid_part = _under(valid_part, train_part.schema)
-    splits = Splits(train_part, valid_part, _under(dataset.test, train_part.schema), ())
-
+    splits = split(data if isinstance(data, Dataset) else open_source(data), validation, seed, scale=standardise)
+    held_out = splits.validation
     with Progress(progress) as shown:
 
         def report(record: dict[str, Any], history: History) -> None:
@@ -327,8 +274,8 @@ def fit(
         history = optimise(
             model.to(target),
             objective or ELBO(),
-            Rows(train_part, device=target),
-            None if valid_part is None else Rows(valid_part, device=target),
+            Rows(splits.train, device=target),
+            None if held_out is None else Rows(held_out, device=target),
             Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
             report,
         )

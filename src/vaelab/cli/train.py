@@ -79,11 +79,8 @@ def train(
         print(json.dumps(document))
     else:
         if not quiet:
-            _closing(run.history.stopped, folder)
+            example = "new.png" if run.schema.layout == "image" else "new.csv"
+            print(f"stopped  {run.history.stopped}", file=sys.stderr)
+            print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o {example}", file=sys.stderr)
         print(folder)
     return 130 if run.history.stopped == "interrupted" else 0
-
-
-def _closing(stopped: str, folder: Path) -> None:
-    print(f"stopped  {stopped}", file=sys.stderr)
-    print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o new.png", file=sys.stderr)

@@ -1,0 +1,52 @@
+"""The rows of a source as training and evaluation take them: split, and in the units fitted on the training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .data import Dataset, Schema, as_real, open_source
+from .options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a source, split and scaled: scaling is fitted on the training rows alone."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+
+    @property
+    def schema(self) -> Schema:
+        """The schema with the fitted scaling."""
+        return self.train.schema
+
+    def by_name(self) -> dict[str, Dataset]:
+        """Return the parts that exist."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def split(data: Dataset, validation: float, seed: int, *, scale: bool = True, schema: Schema | None = None) -> Splits:
+    """Hold out validation rows, and put every part in the units of the training rows (or of `schema`)."""
+    train, held_out = data.split(validation, seed)
+    if schema is not None:
+        train = train.with_schema(schema)
+    elif scale:
+        train = train.fit_scaling()
+
+    def same_units(part: Dataset | None) -> Dataset | None:
+        return None if part is None else part.with_schema(train.schema)
+
+    return Splits(train, same_units(held_out), same_units(data.test))
+
+
+def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schema | None = None) -> Splits:
+    """Open a source as the options say, and split it; with `schema`, in the units of a run that exists already."""
+    names = ("columns", "drop", "header", "labels", "sep", "encoding", "size", "binarize")
+    how: dict[str, Any] = {name: getattr(options, name) for name in names}
+    if options.missing is not None:
+        how["missing"] = tuple(options.missing.split(","))
+    data = source if isinstance(source, Dataset) else open_source(source, **how)
+    return split(as_real(data) if real else data, options.validation, options.seed, schema=schema)
