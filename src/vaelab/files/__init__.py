@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .. import __version__
 from ..durable import write_durably
 from ..errors import ModelFileError, UsageError
 from .build import Decoder
@@ -59,7 +59,7 @@ def save(
     tensors = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in live.items()}
     if broken := not_finite(tensors):
         raise UsageError(f"save: {broken[0]} holds NaN or an infinity, and such a model would not load.")
-    document = {"format": FORMAT, "version": _version(), "tree": tree, "meta": _plain(meta, "meta")}
+    document = {"format": FORMAT, "version": __version__, "tree": tree, "meta": _plain(meta, "meta")}
     try:
         data = pack(tensors, document)
         _rehearse(unpack(data, "rehearsal"), modules, Decoder(tree, registry, theirs, tensors))
@@ -177,10 +177,3 @@ def _plain(value: object, path: str) -> JSON:
         case Mapping() if all(isinstance(key, str) for key in value):
             return {key: _plain(v, f"{path}.{key}") for key, v in value.items()}
     raise UsageError(f"save: {path} is {shown(value)} ({type(value).__name__}), which is not JSON.")
-
-
-def _version() -> str:
-    try:
-        return version("vaelab")
-    except PackageNotFoundError:  # run from its sources
-        return "unknown"
