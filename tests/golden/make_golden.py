@@ -1,6 +1,6 @@
 """Make the golden files of this release: a small trained model, and what it said of some rows when it was made.
 
-    python tests/golden/make.py
+    python tests/golden/make_golden.py
 
 Run once per release, before it; never again for a release that is out. The files must load for ever.
 """
