@@ -10,6 +10,7 @@ import vaelab
 SOURCE = Path(vaelab.__file__).parent
 LAYERS = (
     "errors",
+    "shapes",
     "part",
     "noise",
     "durable",

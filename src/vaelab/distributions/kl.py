@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
+from ..shapes import Float
+
 _TABLE: dict[tuple[type[Distribution], type[Distribution]], Callable[[Any, Any], Tensor]] = {}
 
 
@@ -26,7 +28,7 @@ def register_kl(
     return keep
 
 
-def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
+def closed_form_kl(q: Distribution, p: Distribution) -> Float[Tensor, "*batch D"] | None:
     """Return KL(q || p) as (*batch, D) per latent dimension if both factorise, else (*batch, 1); None if unknown.
 
     The formula follows the pair of types, ours first, then those that torch registers.

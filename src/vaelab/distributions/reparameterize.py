@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
 
 from ..noise import Noise
+from ..shapes import Float
 from .discretized import DiscretizedLogistic
 from .point import PointMass
 
@@ -32,7 +33,7 @@ def register_draw(family: type[Distribution]) -> Callable[[Draw], Draw]:
     return keep
 
 
-def draw(d: Distribution, samples: int, noise: Noise) -> Tensor:
+def draw(d: Distribution, samples: int, noise: Noise) -> Float[Tensor, " {samples} *rest"]:
     """Return `samples` draws, shape (samples, *batch, *event), reparameterised where the family allows it.
 
     A family that is not in the table draws by its own sampler, seeded from the noise, the global generator restored.

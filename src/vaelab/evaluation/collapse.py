@@ -9,23 +9,25 @@ from ..distributions import draw, has_density
 from ..models import Model
 from ..models.terms import layers
 from ..noise import Noise, stream
+from ..shapes import Float
 from ..training import Rows
 
 ACTIVE = 0.01
 
 
-def active_units(mean: Tensor) -> int:
+def active_units(mean: Float[Tensor, "N Z"]) -> int:
     """Return #{d: Var over x of E_q[z_d] > 0.01} for posterior means (N, D) (Burda et al. 2016, section 5.2)."""
     return int((mean.var(0, correction=0) > ACTIVE).sum())
 
 
-def collapse_warning(kl_per_dimension: Tensor, mean: Tensor) -> str | None:
+def collapse_warning(kl_per_dimension: Float[Tensor, " D"], mean: Float[Tensor, "N Z"]) -> str | None:
     """Say whether latent dimensions carry nothing, and what to do; None for a model that uses most of them.
 
     A dimension is unused if its KL is below 0.01 nats. A few of many are harmless: the model needed no more.
     """
-    latents = len(kl_per_dimension)
-    unused = int((kl_per_dimension < ACTIVE).sum())
+    latents = mean.shape[1]
+    # a posterior that does not factorise has one KL for all dimensions, which says nothing of each
+    unused = int((kl_per_dimension < ACTIVE).sum()) if len(kl_per_dimension) == latents else 0
     if active_units(mean) == 0:
         return (
             f"posterior collapse: none of {latents} latent dimensions carries anything, so every decode is the same. "

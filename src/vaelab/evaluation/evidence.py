@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..models import Model, Terms
 from ..models.terms import layers
 from ..noise import Noise, RowNoise, SharedNoise, stream
+from ..shapes import Float
 from ..training import Batch, Rows
 
 DRAWS = 100  # in one pass; fixed, so that a row's noise does not depend on the memory at hand
@@ -30,11 +31,11 @@ class RowValues:
     all over the same draws.
     """
 
-    elbo: Tensor
-    evidence: Tensor | None
-    reconstruction: Tensor
-    kl: Tensor | None
-    mean: Tensor
+    elbo: Float[Tensor, " N"]
+    evidence: Float[Tensor, " N"] | None
+    reconstruction: Float[Tensor, " N"]
+    kl: Float[Tensor, "N D"] | None
+    mean: Float[Tensor, "N Z"]
     closed_form: bool
 
 

@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from ..distributions import closed_form_kl, entries, has_density, held
 from ..errors import UsageError
+from ..shapes import Bool, Float
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -54,13 +55,13 @@ class Terms:
     for a factorised q, else (K, B, 1).
     """
 
-    x: Tensor  # (B, *X)
-    z: Tensor | dict[str, Tensor]  # (K, B, *Z)
+    x: Float[Tensor, " B *X"]
+    z: Float[Tensor, "K B *Z"] | dict[str, Tensor]
     q: Distribution | dict[str, Distribution]
     p: Distribution | dict[str, Distribution]
     px: Distribution
-    observed: Tensor | None = None
-    log_weight: Tensor | None = None
+    observed: Bool[Tensor, " B *X"] | None = None
+    log_weight: Float[Tensor, "K B"] | None = None
     gradient: str = "pathwise"
 
     @property
@@ -69,7 +70,7 @@ class Terms:
         return next(iter(layers(self.z).values())).shape[0]
 
     @lazily
-    def log_px(self) -> Tensor:
+    def log_px(self) -> Float[Tensor, "K B"]:
         """Return log p(x | z), (K, B), summed over the observed entries of x."""
         if self.observed is None:
             log_px = self.px.log_prob(self.x)
@@ -84,7 +85,7 @@ class Terms:
         return log_px
 
     @lazily
-    def log_pz(self) -> Tensor:
+    def log_pz(self) -> Float[Tensor, "K B"]:
         """Return log p(z), (K, B), summed over layers."""
         p, z = layers(self.p), layers(self.z)
         return torch.stack([p[name].log_prob(z[name]) for name in z]).sum(0)
@@ -98,13 +99,13 @@ class Terms:
         return {name: (held(d) if self.gradient == "stopped" else d).log_prob(z[name]) for name, d in q.items()}
 
     @lazily
-    def log_qz(self) -> Tensor | None:
+    def log_qz(self) -> Float[Tensor, "K B"] | None:
         """Return log q(z | x), (K, B), summed over layers; None where q has no density."""
         by_layer = self.log_qz_by_layer
         return None if by_layer is None else torch.stack(list(by_layer.values())).sum(0)
 
     @lazily
-    def log_w(self) -> Tensor:
+    def log_w(self) -> Float[Tensor, "K B"]:
         """Return log p(x, z) - log q(z | x), (K, B); the mean of its exponential over q is p(x)."""
         if self.log_qz is None:
             raise self._no_density()
@@ -118,7 +119,7 @@ class Terms:
         )
 
     @lazily
-    def kl(self) -> dict[str, Tensor]:
+    def kl(self) -> dict[str, Float[Tensor, "K B D"]]:
         """Return layer -> KL(q || p), (K, B, D) or (K, B, 1): closed form for a registered pair, else sampled."""
         q, p, z = layers(self.q), layers(self.p), layers(self.z)
         if self.log_qz_by_layer is None:
@@ -134,7 +135,7 @@ class Terms:
         return kl
 
     @lazily
-    def kl_total(self) -> Tensor:
+    def kl_total(self) -> Float[Tensor, "K B"]:
         """Return the KL summed over layers and dimensions, (K, B)."""
         if not self.kl:
             raise self._no_density()

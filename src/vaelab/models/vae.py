@@ -13,6 +13,7 @@ from ..distributions import draw
 from ..errors import UsageError
 from ..noise import Noise
 from ..part import Part
+from ..shapes import Float
 from .terms import Terms
 
 GRADIENTS = ("pathwise", "stopped", "score")
@@ -24,11 +25,11 @@ class Model(Protocol):
 
     def terms(
         self,
-        x: Tensor,
+        x: Float[Tensor, " B *X"],
         *,
         samples: int = 1,
         observed: Tensor | None = None,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "B C"] | None = None,
         noise: Noise | None = None,
         gradient: str = "pathwise",
     ) -> Terms:
@@ -38,11 +39,11 @@ class Model(Protocol):
         self,
         n: int,
         *,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "n C"] | None = None,
         temperature: float = 1.0,
         noise: Noise | None = None,
         means: bool = False,
-    ) -> Tensor:
+    ) -> Float[Tensor, " n *X"]:
         """Return n rows of x from the model."""
 
 
@@ -59,11 +60,11 @@ class VAE(Part):
 
     def terms(
         self,
-        x: Tensor,
+        x: Float[Tensor, " B *X"],
         *,
         samples: int = 1,
         observed: Tensor | None = None,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "B C"] | None = None,
         noise: Noise | None = None,
         gradient: str = "pathwise",
     ) -> Terms:
@@ -93,7 +94,7 @@ class VAE(Part):
         """Return p(z), or p(z | condition)."""
         return self.prior() if condition is None else self.prior(condition)
 
-    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+    def decode(self, z: Float[Tensor, "*lead Z"], condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""
         return self.likelihood(z, condition)
 
@@ -101,11 +102,11 @@ class VAE(Part):
         self,
         n: int,
         *,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "n C"] | None = None,
         temperature: float = 1.0,
         noise: Noise | None = None,
         means: bool = False,
-    ) -> Tensor:
+    ) -> Float[Tensor, " n *X"]:
         """Return n draws, (n, *X): z ~ p(z), then x ~ p(x | z); with `means`, E[x | z] in place of the second draw.
 
         `temperature` multiplies the noise behind z: 1 is the model, less is nearer to the prior's centre.

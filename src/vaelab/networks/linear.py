@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..part import Part
+from ..shapes import Float
 
 Shape = int | Sequence[int]
 
@@ -37,6 +38,6 @@ class Linear(Part):
         self.inputs, self.outputs, self.condition = as_shape(inputs), as_shape(outputs), condition
         self.map = nn.Linear(math.prod(self.inputs) + condition, math.prod(self.outputs))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:
         """Map x of shape (*lead, *inputs) to (*lead, *outputs)."""
         return self.map(flatten(x, self.inputs, condition)).unflatten(-1, self.outputs)

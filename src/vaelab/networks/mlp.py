@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, suggest
 from ..part import Part
+from ..shapes import Float
 from .linear import Shape, as_shape, flatten
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -49,6 +50,6 @@ class MLP(Part):
             layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:
         """Map x of shape (*lead, *inputs) to (*lead, *outputs)."""
         return self.layers(flatten(x, self.inputs, condition)).unflatten(-1, self.outputs)

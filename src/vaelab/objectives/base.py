@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..models import Model, Terms
 from ..noise import Noise
 from ..part import Part
+from ..shapes import Float
 
 
 class Objective(Part, ABC):
@@ -25,12 +26,12 @@ class Objective(Part, ABC):
     def forward(
         self,
         model: Model,
-        x: Tensor,
+        x: Float[Tensor, " B *X"],
         *,
         noise: Noise,
         step: int,
         observed: Tensor | None = None,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "B C"] | None = None,
     ) -> tuple[dict[str, Tensor], Terms]:
         """Return the losses by owner, and the terms they were made of."""
 
@@ -43,18 +44,18 @@ class BoundObjective(Objective):
     """Maximise a function of Terms: the loss of each row is minus `bound(terms, step)`."""
 
     @abstractmethod
-    def bound(self, terms: Terms, step: int) -> Tensor:
+    def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return what is maximised, (B,), in nats; not necessarily a bound on log p(x)."""
 
     def forward(
         self,
         model: Model,
-        x: Tensor,
+        x: Float[Tensor, " B *X"],
         *,
         noise: Noise,
         step: int,
         observed: Tensor | None = None,
-        condition: Tensor | None = None,
+        condition: Float[Tensor, "B C"] | None = None,
     ) -> tuple[dict[str, Tensor], Terms]:
         """Return {"model": -bound} and the terms."""
         terms = model.terms(

@@ -7,15 +7,16 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..models import Terms
+from ..shapes import Float
 from .base import BoundObjective
 
 
-def elbo(t: Terms, beta: float = 1.0) -> Tensor:
+def elbo(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
     """E_q[log p(x | z)] - beta KL(q || p), (B,) (Kingma & Welling 2013, eq. 3; beta: Higgins et al. 2017)."""
     return t.mean(t.log_px - beta * t.kl_total)
 
 
-def iwae(t: Terms) -> Tensor:
+def iwae(t: Terms) -> Float[Tensor, " B"]:
     """log (1/K) sum_k w_k, (B,): K = 1 is the ELBO, K to infinity is log p(x) (Burda et al. 2016, eq. 8)."""
     return (t.log_w + t.log_weights).logsumexp(0)
 
@@ -52,7 +53,7 @@ class ELBO(BoundObjective):
         self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
         self.samples, self.gradient = samples, gradient
 
-    def bound(self, terms: Terms, step: int) -> Tensor:
+    def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the weighted bound of each row, (B,)."""
         beta = self.beta * ramp(step, self.warmup)
         if self.free_bits == 0:
@@ -71,7 +72,7 @@ class IWAE(BoundObjective):
             raise UsageError(f"IWAE: samples must be at least 1, got {samples}.")
         self.samples = samples
 
-    def bound(self, terms: Terms, step: int) -> Tensor:
+    def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the importance-weighted bound of each row, (B,)."""
         return iwae(terms)
 
@@ -83,6 +84,6 @@ class Reconstruction(BoundObjective):
         super().__init__()
         self.samples = samples
 
-    def bound(self, terms: Terms, step: int) -> Tensor:
+    def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return log p(x | z) averaged over draws, (B,)."""
         return terms.mean(terms.log_px)
