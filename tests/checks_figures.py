@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from exact import Linear_, check, close, f64, generator, linear, log_normal, normal, real_rows
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from exact import Linear_, check, close, f64, generator, linear, log_normal, normal, real_rows
 from vaelab import likelihoods, posteriors, priors
 from vaelab.data import Dataset, Schema
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, mutual_information
@@ -21,7 +21,7 @@ from vaelab.use import generate, reconstruct
 
 
 class Spy(nn.Module):
-    """A network that notes in which mode it is called, on how many rows; a little dropout makes the mode matter."""
+    """A network that notes its mode and its rows at every call; a little dropout makes the mode matter."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Spy(nn.Module):
 
 
 def wide(dims: int, rows: int) -> tuple[Linear_, Rows]:
-    """A model whose q is not exact; the mean of its second latent varies little over x, by a deviation of 0.05."""
+    """A model whose q is not exact; over x, the mean of its second latent has a deviation of 0.05 only."""
     o = linear(wrong=True, dims=dims)
     x = normal(rows, dims, seed=5)
     o.a *= f64([[1.0], [0.05]]) / (x @ o.a.T).std(0, correction=0)[:, None]
@@ -68,7 +68,6 @@ def evaluate_by_hand() -> None:
     assert abs(found.elbo.value - found.reconstruction.value + found.kl.value) < 1e-8
     assert found.active_units == 1, f"{found.active_units} active units, the second varies by 0.05 only"
     assert (found.rows, found.bits_per_dimension) == (12, None)
-    assert evaluate_model(o.model, rows, samples=150, seed=3) == found, "evaluate is not deterministic"
 
 
 @check
@@ -81,6 +80,8 @@ def few_draws_by_hand() -> None:
     values = evidence_rows(o.model, rows, samples=7)
     close(values.elbo, log_w.mean(0), what="ELBO by row")
     close(values.evidence, log_w.exp().mean(0).log(), what="evidence by row")
+    found, again = (evaluate_model(o.model, rows, samples=7, seed=1) for _ in range(2))
+    assert found == again, "evaluate is not deterministic"
     shared = evidence_rows(o.model, rows, samples=7, shared=True)
     for row in (0, 13):
         alone = evidence_rows(o.model, real_rows(rows.data[row : row + 1]), samples=7, shared=True)
@@ -105,7 +106,12 @@ def change_of_units() -> None:
     plain = evaluate_model(o.model, rows, samples=3, units="standardised")
     close(plain.log_evidence.value, o.marginal.log_prob(x).mean(), what="evidence in the model's units")
     shift = -scale.log().sum()
-    close(user.reconstruction.value - plain.reconstruction.value, shift, 1e-9, what="shift of the reconstruction")
+    close(
+        user.reconstruction.value - plain.reconstruction.value,
+        shift,
+        1e-9,
+        what="shift of the reconstruction",
+    )
     seen = normal(9, 5, seed=7) > 0
     close(rows.schema.log_det(seen), -(seen * scale.log()).sum(1), what="log-determinant of observed entries")
     integers = Schema(name="check", layout="image", shape=(2, 3), values="integer", low=0, high=255)
@@ -139,7 +145,7 @@ def bits_per_dimension_of_masses() -> None:
 
 @check
 def scaling_is_of_the_training_rows() -> None:
-    """Mean and deviation (divisor N) of the observed training entries; test rows take them, and lend nothing."""
+    """Mean and deviation (divisor N) of observed training entries; test rows take them, and lend nothing."""
     x = 3 * normal(14, 4, seed=5) + 7
     x[2, 1] = x[5, 1] = x[0, 3] = math.nan
     schema = Schema(name="check", layout="array", shape=(4,), values="real")
@@ -154,7 +160,9 @@ def scaling_is_of_the_training_rows() -> None:
     train, held = Dataset(torch.arange(50.0).double()[:, None], Schema(
         name="check", layout="array", shape=(1,), values="real")).split(0.3, seed=1)  # fmt: skip
     assert held is not None
-    assert sorted([*train.x[:, 0].tolist(), *held.x[:, 0].tolist()]) == list(range(50)), "rows lost or in both parts"
+    assert sorted([*train.x[:, 0].tolist(), *held.x[:, 0].tolist()]) == list(range(50)), (
+        "rows lost or in both parts"
+    )
 
 
 @check
@@ -162,7 +170,9 @@ def rows_are_seen_once() -> None:
     data = torch.arange(13.0).double()[:, None]
     rows, noise = real_rows(data), Noise(generator())
     for batches in (list(rows.shuffled(5, generator(), noise)), list(rows.in_order(5, noise))):
-        assert sorted(torch.cat([b.x for b in batches])[:, 0].tolist()) == list(range(13)), "rows dropped or repeated"
+        assert sorted(torch.cat([b.x for b in batches])[:, 0].tolist()) == list(range(13)), (
+            "rows dropped or repeated"
+        )
     schema = Schema(
         name="check", layout="array", shape=(40,), values="binary", low=0, high=255, binarize="stochastic"
     )
@@ -171,7 +181,9 @@ def rows_are_seen_once() -> None:
     drawn = schema.encode(grey, Given([u]), torch.float64)
     assert torch.equal(drawn, (u[0] < grey / 255).double()), "binarisation is not 1[u < grey]"
     again = Rows(Dataset(grey, schema), dtype=torch.float64)
-    assert not torch.equal(again.at(slice(0, 2), noise).x, again.at(slice(0, 2), noise).x), "binarised once for all"
+    assert not torch.equal(again.at(slice(0, 2), noise).x, again.at(slice(0, 2), noise).x), (
+        "binarised once for all"
+    )
 
 
 @check
@@ -199,7 +211,7 @@ def small(rows: Rows, hidden: nn.Module | None = None) -> VAE:
 
 @check
 def training_keeps_the_best_bound() -> None:
-    """With a warm-up that never gets going the annealed loss falls for ever; the beta = 1 bound has its best early."""
+    """In an endless warm-up the annealed loss falls for ever; the beta = 1 bound has its best early."""
     x = linear().marginal.covariance_matrix
     x = normal(70, 5, seed=5) @ torch.linalg.cholesky(x).T
     train, valid = real_rows(x[:40]), real_rows(x[40:])
@@ -209,25 +221,26 @@ def training_keeps_the_best_bound() -> None:
     def report(record: dict, history: object) -> None:
         kept.append((record, {k: v.clone() for k, v in model.state_dict().items()}))
 
-    settings = Settings(epochs=25, batch_size=16, lr=0.04, lr_warmup=0, decay="none", patience=100)
-    history = optimise(model, ELBO(warmup=10**6), train, valid, settings, report)
+    settings = Settings(epochs=30, batch_size=20, lr=0.03, lr_warmup=0, decay="none", patience=100)
+    objective = ELBO(warmup=10**6, samples=4)
+    history = optimise(model, objective, train, valid, settings, report)
     eps = Noise(stream(0, "validation")).normal((100, 30, 2), x)
     truth = [bound_by_hand(state, valid.data, eps) for _, state in kept]
     for (record, _), (bound, reconstruction) in zip(kept, truth, strict=True):
         close(record["elbo"], bound, 1e-9, what="reported ELBO, beta = 1")
         close(record["reconstruction"], reconstruction, 1e-9, what="reported reconstruction")
         close(record["kl"], reconstruction - bound, 1e-8, what="reported KL")
-    best = max(range(25), key=lambda i: truth[i][0])
-    annealed = max(range(25), key=lambda i: truth[i][1])
-    assert 0 < best < 20 < annealed, f"the case does not tell: {best}, {annealed}"
+    best = max(range(30), key=lambda i: truth[i][0])
+    annealed = max(range(30), key=lambda i: truth[i][1])
+    assert 5 < best < 20 < annealed, f"the case does not tell: {best}, {annealed}"
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[best][1][name]), f"{name} is not that of epoch {best + 1}"
     assert history.best is not None
     assert history.best["epoch"] == best + 1
-    stopped = optimise(
-        small(train), ELBO(warmup=10**6), train, valid, Settings(**{**vars(settings), "patience": 3})
+    stopped = optimise(small(train), objective, train, valid, Settings(**{**vars(settings), "patience": 6}))
+    assert len(stopped.records) == best + 1 + 6, (
+        f"stopped after {len(stopped.records)}, the best was {best + 1}"
     )
-    assert len(stopped.records) == best + 1 + 3, f"stopped after {len(stopped.records)}, the best was {best + 1}"
 
 
 def bound_by_hand(state: dict[str, Tensor], x: Tensor, eps: Tensor) -> tuple[float, float]:
@@ -243,21 +256,27 @@ def bound_by_hand(state: dict[str, Tensor], x: Tensor, eps: Tensor) -> tuple[flo
 
 @check
 def modes_and_rows_of_training() -> None:
-    """Steps in training mode on every row, validation and evaluation in eval mode; the loss is a mean over rows."""
+    """Steps in training mode on every row, validation in eval mode; the loss is a mean over rows."""
     train, valid = real_rows(normal(13, 3, seed=5)), real_rows(normal(11, 3, seed=6))
     spy = Spy(Linear(3, 4))
     model = small(train, spy)
     optimise(model, ELBO(), train, valid, Settings(epochs=2, batch_size=5, lr_warmup=0))
-    assert spy.calls == 2 * [(True, 5), (True, 5), (True, 3), (False, 11)], f"calls (training, rows): {spy.calls}"
+    assert spy.calls == 2 * [(True, 5), (True, 5), (True, 3), (False, 11)], (
+        f"calls (training, rows): {spy.calls}"
+    )
     assert not model.training, "the model comes back in training mode"
     calm = evidence_rows(model, valid, samples=3)
-    close(evidence_rows(model.train(), valid, samples=3).elbo, calm.elbo, what="a model left in training mode")
+    close(
+        evidence_rows(model.train(), valid, samples=3).elbo, calm.elbo, what="a model left in training mode"
+    )
     code = posteriors.Point(Linear(3, 2), 2)
     plain = VAE(
         prior=priors.Gaussian(2), posterior=code, likelihood=likelihoods.Gaussian(Linear(2, 3), (3,), 0.3)
     ).double()
     rows = real_rows(train.data * torch.linspace(1, 5, 13, dtype=torch.float64)[:, None])
-    loss = -log_normal(rows.data, plain.likelihood.network(code.network(rows.data)), 0.3).sum(-1).mean().item()
+    loss = (
+        -log_normal(rows.data, plain.likelihood.network(code.network(rows.data)), 0.3).sum(-1).mean().item()
+    )
     objective: Objective = Reconstruction()
     history = optimise(plain, objective, rows, None, Settings(epochs=1, batch_size=5, lr=1e-13))
     close(history.records[0]["loss"], loss, 1e-9, what="training loss, a mean over rows")
@@ -265,7 +284,7 @@ def modes_and_rows_of_training() -> None:
 
 @check
 def use_speaks_the_users_units() -> None:
-    """generate draws x (not its mean), reconstruct averages E[x | z] over draws of q; both undo the scaling."""
+    """generate draws x, not its mean; reconstruct averages E[x | z] over draws; both undo the scaling."""
     o = linear()
     loc, scale = normal(5, seed=8), normal(5, seed=9).exp()
     rows = real_rows(normal(4, 5, seed=5) * scale + loc, loc, scale)
@@ -298,12 +317,12 @@ def information_of_known_codes() -> None:
     pick = torch.randperm(6, generator=stream(0, "rows"))
     noise = Noise(stream(0, "mutual information"))
     eps = [noise.normal((1, 6, 2), x) for _ in range(2)][1]
-    log_q = torch.stack([log_normal(o_mean(o, x[pick]) + o.l.diagonal() * eps[0], mean, o.l.diagonal()).sum(-1)
-                         for mean in o_mean(o, x[pick])], -1)  # fmt: skip
+    mean, deviation = o_mean(o, x[pick]), o.l.diagonal()
+    z = mean + deviation * eps[0]
+    log_q = torch.stack([log_normal(z, m, deviation).sum(-1) for m in mean], -1)
     aggregate = log_q.exp().mean(1).log()
     assert found is not None
     close(found[0], (log_q.diagonal() - aggregate).mean(), what="mutual information")
-    z = o_mean(o, x[pick]) + o.l.diagonal() * eps[0]
     close(found[1], (aggregate - log_normal(z, o.loc, o.tau).sum(-1)).mean(), what="KL(q(z) || p(z))")
 
 

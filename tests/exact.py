@@ -26,7 +26,9 @@ def check(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def close(value: Tensor | float, truth: Tensor | float, tolerance: float = 1e-10, what: str = "value") -> None:
+def close(
+    value: Tensor | float, truth: Tensor | float, tolerance: float = 1e-10, what: str = "value"
+) -> None:
     """Assert equality of shape, and of values to a relative tolerance."""
     value, truth = (torch.as_tensor(v, dtype=torch.float64) for v in (value, truth))
     assert value.shape == truth.shape, f"{what}: shape {tuple(value.shape)}, expected {tuple(truth.shape)}"
@@ -89,7 +91,10 @@ class Linear_:
 
     def posterior(self, x: Tensor) -> MultivariateNormal:
         """Return the exact p(z | x)."""
-        precision = self.w.T @ (self.w / self.s[:, None] ** 2) + torch.eye(self.w.shape[1], dtype=torch.float64) / self.tau**2
+        precision = (
+            self.w.T @ (self.w / self.s[:, None] ** 2)
+            + torch.eye(self.w.shape[1], dtype=torch.float64) / self.tau**2
+        )
         mean = (((x - self.m) / self.s**2) @ self.w + self.loc / self.tau**2) @ precision.inverse()
         return MultivariateNormal(mean, precision_matrix=precision)
 
@@ -102,16 +107,27 @@ class Linear_:
 
 
 def linear(
-    posterior: str = "network", scale: float | str = 0.6, *, dims: int = 5, latent: int = 2, wrong: bool = False
+    posterior: str = "network",
+    scale: float | str = 0.6,
+    *,
+    dims: int = 5,
+    latent: int = 2,
+    wrong: bool = False,
 ) -> Linear_:
     """Build the linear model with its exact posterior; with `wrong`, a diagonal q that is not it.
 
     posterior: "network", "constant" (diagonal q), "full" or "full-constant".
     """
     loc, tau = 0.3, 1.4
-    s = torch.linspace(0.4, 0.9, dims, dtype=torch.float64) if scale == "entry" else torch.full((dims,), 0.6, dtype=torch.float64)
+    s = (
+        torch.linspace(0.4, 0.9, dims, dtype=torch.float64)
+        if scale == "entry"
+        else torch.full((dims,), 0.6, dtype=torch.float64)
+    )
     q, _ = torch.linalg.qr(normal(dims, latent, seed=1))
-    w = s[:, None] * q * torch.linspace(2.0, 0.7, latent, dtype=torch.float64)  # makes the exact posterior diagonal
+    w = (
+        s[:, None] * q * torch.linspace(2.0, 0.7, latent, dtype=torch.float64)
+    )  # makes the exact posterior diagonal
     if posterior.startswith("full") or wrong:
         w = normal(dims, latent, seed=2) / math.sqrt(dims)
     m = normal(dims, seed=3)
@@ -168,7 +184,11 @@ def _posterior(kind: str, a: Tensor, b: Tensor, lower: Tensor) -> posteriors.Amo
     return part
 
 
-def real_rows(raw: Tensor, loc: Tensor | None = None, scale: Tensor | None = None, observed: Tensor | None = None) -> Rows:
+def real_rows(
+    raw: Tensor, loc: Tensor | None = None, scale: Tensor | None = None, observed: Tensor | None = None
+) -> Rows:
     """Return float64 rows of real numbers under a schema with this location and scale."""
-    schema = Schema(name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale)
+    schema = Schema(
+        name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale
+    )
     return Rows(Dataset(raw, schema, observed), dtype=torch.float64)

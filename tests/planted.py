@@ -1,8 +1,8 @@
 """Plant historical VAE errors one by one into a copy of the source; the exact checks must catch each.
 
-`python tests/planted.py [WORD]` prints a table; with WORD, of the errors whose name holds it, with messages. Exit 1 if one is not caught or no
-longer fits the source. An error is caught by an assertion, or by an exception of the mathematics; a plant that does
-not even parse or names something unknown counts as broken, not as caught.
+`python tests/planted.py [WORD]` prints a table; with WORD, of the errors whose name holds it, with messages.
+Exit 1 if one is not caught or no longer fits the source. An error is caught by an assertion, or by an exception
+of the mathematics; a plant that does not parse or names something unknown counts as broken, not as caught.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def preload() -> None:
 
 
 def run_checks(package: Path) -> dict[str, Any]:
-    """Run every check on this copy of the package: {"failed": {check: message}, "broken": message or None}."""
+    """Run every check on this copy: {"failed": {check: message}, "broken": message or None}."""
     import warnings
 
     warnings.simplefilter("ignore")
@@ -77,7 +77,7 @@ def run_checks(package: Path) -> dict[str, Any]:
     try:
         import vaelab
 
-        assert Path(list(vaelab.__path__)[0]) == package, "the copy is not what was imported"
+        assert Path(next(iter(vaelab.__path__))) == package, "the copy is not what was imported"
         from checks import CHECKS
     except Exception:
         return {"failed": failed, "broken": traceback.format_exc(limit=-1)}
@@ -128,7 +128,9 @@ def run_all(todo: list[tuple[str, Path]], folder: Path) -> dict[str, dict[str, A
 def copy(folder: Path, name: str, source: Path) -> Path:
     """Return a copy of the package: of the source as it stands, or of a copy that is compiled by now."""
     package = folder / name / "vaelab"
-    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__") if source == SOURCE else None)
+    shutil.copytree(
+        source, package, ignore=shutil.ignore_patterns("__pycache__") if source == SOURCE else None
+    )
     return package
 
 
@@ -143,7 +145,11 @@ def main(word: str = "") -> int:
         sound = run_all([("unchanged", unchanged)], folder)["unchanged"]
         if sound["failed"] or sound["broken"]:
             print("The checks fail on the unchanged source:")
-            print(*[f"  {name}: {why}" for name, why in sound["failed"].items()], sound["broken"] or "", sep="\n")
+            print(
+                *[f"  {name}: {why}" for name, why in sound["failed"].items()],
+                sound["broken"] or "",
+                sep="\n",
+            )
             return 1
         todo, misfits = [], []
         for number, error in enumerate(listed):
