@@ -284,6 +284,9 @@ def optimal_variance_is_the_mean_square() -> None:
         error = (torch.where(where, x, 0.0) - t.z @ o.w.T - o.m).square()[:, where].mean()
         o.model.likelihood.update(t)
         close(o.model.likelihood.variance, 0.95 * 0.36 + 0.05 * error, what="running variance")
+    before, nothing = o.model.likelihood.variance.clone(), torch.zeros_like(x, dtype=torch.bool)
+    o.model.likelihood.update(o.model.terms(x, samples=3, observed=nothing, noise=Given([eps])))
+    close(o.model.likelihood.variance, before, what="variance after a batch without observed cells")
 
 
 @check
