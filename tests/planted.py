@@ -1,7 +1,7 @@
 """Plant historical VAE errors one by one into a copy of the source; the exact checks must catch each.
 
-`python tests/planted.py [WORD]` prints a table: the first check that catches each error. With WORD:
-of the errors whose name holds it, every check that catches them, with its message. Exit 1 if an error is not caught or no
+`python tests/planted.py [WORD]` prints a table: the first check that catches each error. With WORD: of the
+errors whose name holds it, every check that catches them, and its message. Exit 1 if one is not caught or no
 longer fits the source. Caught is by an assertion, or an exception of the mathematics; an error that does not
 parse, or names something unknown, counts as broken, not as caught.
 """
