@@ -76,4 +76,6 @@ class Gaussian(Likelihood):
             error = (terms.x - terms.px.mean).square()
             if terms.observed is not None:
                 error = error[terms.observed.expand_as(error)]
+            if error.numel() == 0:
+                return  # a batch without observed entries says nothing; the mean of nothing is NaN, for ever
             self.variance.lerp_(error.mean().clamp(min=1e-9), self.momentum)
