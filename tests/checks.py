@@ -6,6 +6,4 @@ import exact
 
 SLOW = ("evaluate_by_hand", "training_keeps_the_best_bound")  # a tenth of a second and more: last
 
-CHECKS = dict(
-    sorted(exact.CHECKS.items(), key=lambda item: (item[0] in SLOW, item[1].__module__ != "checks_model"))
-)
+CHECKS = dict(sorted(exact.CHECKS.items(), key=lambda item: (item[0] in SLOW, item[1].__module__ != "checks_model")))

@@ -160,30 +160,24 @@ def scaling_is_of_the_training_rows() -> None:
     train, held = Dataset(torch.arange(50.0).double()[:, None], Schema(
         name="check", layout="array", shape=(1,), values="real")).split(0.3, seed=1)  # fmt: skip
     assert held is not None
-    assert sorted([*train.x[:, 0].tolist(), *held.x[:, 0].tolist()]) == list(range(50)), (
-        "rows lost or in both parts"
-    )
+    assert sorted([*train.x[:, 0].tolist(), *held.x[:, 0].tolist()]) == list(range(50)), "rows lost or in both parts"
 
 
 @check
 def rows_are_seen_once() -> None:
     data = torch.arange(13.0).double()[:, None]
     rows, noise = real_rows(data), Noise(generator())
-    for batches in (list(rows.shuffled(5, generator(), noise)), list(rows.in_order(5, noise))):
-        assert sorted(torch.cat([b.x for b in batches])[:, 0].tolist()) == list(range(13)), (
-            "rows dropped or repeated"
-        )
-    schema = Schema(
-        name="check", layout="array", shape=(40,), values="binary", low=0, high=255, binarize="stochastic"
-    )
+    for batches in (list(rows.shuffled(5, generator(), noise)), list(rows.in_order(5))):
+        assert sorted(torch.cat([b.x for b in batches])[:, 0].tolist()) == list(range(13)), "rows dropped or repeated"
+    schema = Schema(name="check", layout="array", shape=(40,), values="binary", low=0, high=255, binarize="stochastic")
     grey = torch.arange(80).reshape(2, 40).double() * 3
     u = torch.rand(1, 2, 40, generator=generator(2), dtype=torch.float64)
     drawn = schema.encode(grey, Given([u]), torch.float64)
     assert torch.equal(drawn, (u[0] < grey / 255).double()), "binarisation is not 1[u < grey]"
     again = Rows(Dataset(grey, schema), dtype=torch.float64)
-    assert not torch.equal(again.at(slice(0, 2), noise).x, again.at(slice(0, 2), noise).x), (
-        "binarised once for all"
-    )
+    assert not torch.equal(again.at(slice(0, 2), noise).x, again.at(slice(0, 2), noise).x), "binarised once for all"
+    kept = again.drawn(3)
+    assert torch.equal(kept.at(slice(0, 2)).x, kept.at(slice(0, 2)).x), "binarised afresh where it was drawn once"
 
 
 @check
@@ -238,9 +232,7 @@ def training_keeps_the_best_bound() -> None:
     assert history.best is not None
     assert history.best["epoch"] == best + 1
     stopped = optimise(small(train), objective, train, valid, Settings(**{**vars(settings), "patience": 6}))
-    assert len(stopped.records) == best + 1 + 6, (
-        f"stopped after {len(stopped.records)}, the best was {best + 1}"
-    )
+    assert len(stopped.records) == best + 1 + 6, f"stopped after {len(stopped.records)}, the best was {best + 1}"
 
 
 def bound_by_hand(state: dict[str, Tensor], x: Tensor, eps: Tensor) -> tuple[float, float]:
@@ -261,22 +253,17 @@ def modes_and_rows_of_training() -> None:
     spy = Spy(Linear(3, 4))
     model = small(train, spy)
     optimise(model, ELBO(), train, valid, Settings(epochs=2, batch_size=5, lr_warmup=0))
-    assert spy.calls == 2 * [(True, 5), (True, 5), (True, 3), (False, 11)], (
-        f"calls (training, rows): {spy.calls}"
-    )
+    assert spy.calls == 2 * [(True, 5), (True, 5), (True, 3), (False, 11)], f"calls (training, rows): {spy.calls}"
     assert not model.training, "the model comes back in training mode"
     calm = evidence_rows(model, valid, samples=3)
-    close(
-        evidence_rows(model.train(), valid, samples=3).elbo, calm.elbo, what="a model left in training mode"
-    )
+    close(evidence_rows(model.train(), valid, samples=3).elbo, calm.elbo, what="a model left in training mode")
+    assert model.training, "looking at a model in training has switched its mode for good"
     code = posteriors.Point(Linear(3, 2), 2)
     plain = VAE(
         prior=priors.Gaussian(2), posterior=code, likelihood=likelihoods.Gaussian(Linear(2, 3), (3,), 0.3)
     ).double()
     rows = real_rows(train.data * torch.linspace(1, 5, 13, dtype=torch.float64)[:, None])
-    loss = (
-        -log_normal(rows.data, plain.likelihood.network(code.network(rows.data)), 0.3).sum(-1).mean().item()
-    )
+    loss = -log_normal(rows.data, plain.likelihood.network(code.network(rows.data)), 0.3).sum(-1).mean().item()
     objective: Objective = Reconstruction()
     history = optimise(plain, objective, rows, None, Settings(epochs=1, batch_size=5, lr=1e-13))
     close(history.records[0]["loss"], loss, 1e-9, what="training loss, a mean over rows")

@@ -125,9 +125,7 @@ def draws_follow_the_density() -> None:
         for value in range(values):
             mass = d.log_prob(f64([value])).exp().item()
             share = (x == value).double().mean().item()
-            assert abs(share - mass) <= 1.5 / n, (
-                f"{type(d).__name__}: {value} drawn with share {share}, mass {mass}"
-            )
+            assert abs(share - mass) <= 1.5 / n, f"{type(d).__name__}: {value} drawn with share {share}, mass {mass}"
     eps, loc, scale = normal(3, 4, 2), normal(4, 2, seed=1), normal(4, 2, seed=2).exp()
     close(draw(Independent(Normal(loc, scale), 1), 3, Given([eps])), loc + scale * eps, what="Normal")
     lower = f64([[2.0, 0.0], [-0.7, 0.3]]).expand(4, 2, 2)
@@ -187,9 +185,7 @@ def gradients_match_finite_differences() -> None:
             def loss(objective: ELBO | IWAE = objective, observed: Tensor | None = observed) -> Tensor:
                 return objective(o.model, x, noise=Given([eps]), step=0, observed=observed)[0]["model"].mean()
 
-            slope = sum(
-                (g * d).sum() for g, d in zip(torch.autograd.grad(loss(), parameters), direction, strict=True)
-            )
+            slope = sum((g * d).sum() for g, d in zip(torch.autograd.grad(loss(), parameters), direction, strict=True))
             values = []
             for h in (1e-5, -2e-5, 1e-5):  # forth, back, and home again
                 with torch.no_grad():
@@ -241,19 +237,13 @@ def noise_is_shared_or_the_rows_own() -> None:
     like = torch.zeros((), dtype=torch.float64)
     for kind in ("normal", "uniform"):
         shared = getattr(SharedNoise(generator()), kind)((3, 5, 2), like)
-        assert torch.equal(shared, shared[:, :1].expand_as(shared)), (
-            f"shared {kind} noise differs between rows"
-        )
+        assert torch.equal(shared, shared[:, :1].expand_as(shared)), f"shared {kind} noise differs between rows"
         assert len(shared[:, 0].unique()) == 6, "shared noise repeats itself over draws"
         rows = getattr(RowNoise(0, range(5)), kind)((3, 5, 2), like)
         assert len(rows.unique()) == 30, f"row {kind} noise repeats itself"
-        assert torch.equal(rows[:, [3, 1]], getattr(RowNoise(0, [3, 1]), kind)((3, 2, 2), like)), (
-            "not the row's own"
-        )
+        assert torch.equal(rows[:, [3, 1]], getattr(RowNoise(0, [3, 1]), kind)((3, 2, 2), like)), "not the row's own"
         for other in (RowNoise(0, range(5), 1), RowNoise(1, range(5))):
-            assert not torch.isin(getattr(other, kind)((3, 5, 2), like), rows).any(), (
-                "blocks or seeds share noise"
-            )
+            assert not torch.isin(getattr(other, kind)((3, 5, 2), like), rows).any(), "blocks or seeds share noise"
     base = Noise(generator(4)).normal((2, 3, 2), like)
     close(Noise(generator(4)).scaled(0.3).normal((2, 3, 2), like), 0.3 * base, what="temperature")
 

@@ -26,9 +26,7 @@ def check(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def close(
-    value: Tensor | float, truth: Tensor | float, tolerance: float = 1e-10, what: str = "value"
-) -> None:
+def close(value: Tensor | float, truth: Tensor | float, tolerance: float = 1e-10, what: str = "value") -> None:
     """Assert equality of shape, and of values to a relative tolerance."""
     value, truth = (torch.as_tensor(v, dtype=torch.float64) for v in (value, truth))
     assert value.shape == truth.shape, f"{what}: shape {tuple(value.shape)}, expected {tuple(truth.shape)}"
@@ -92,8 +90,7 @@ class Linear_:
     def posterior(self, x: Tensor) -> MultivariateNormal:
         """Return the exact p(z | x)."""
         precision = (
-            self.w.T @ (self.w / self.s[:, None] ** 2)
-            + torch.eye(self.w.shape[1], dtype=torch.float64) / self.tau**2
+            self.w.T @ (self.w / self.s[:, None] ** 2) + torch.eye(self.w.shape[1], dtype=torch.float64) / self.tau**2
         )
         mean = (((x - self.m) / self.s**2) @ self.w + self.loc / self.tau**2) @ precision.inverse()
         return MultivariateNormal(mean, precision_matrix=precision)
@@ -125,9 +122,7 @@ def linear(
         else torch.full((dims,), 0.6, dtype=torch.float64)
     )
     q, _ = torch.linalg.qr(normal(dims, latent, seed=1))
-    w = (
-        s[:, None] * q * torch.linspace(2.0, 0.7, latent, dtype=torch.float64)
-    )  # makes the exact posterior diagonal
+    w = s[:, None] * q * torch.linspace(2.0, 0.7, latent, dtype=torch.float64)  # makes the exact posterior diagonal
     if posterior.startswith("full") or wrong:
         w = normal(dims, latent, seed=2) / math.sqrt(dims)
     m = normal(dims, seed=3)
@@ -138,9 +133,7 @@ def linear(
     if wrong:
         lower = torch.diag(torch.linspace(0.5, 0.8, latent, dtype=torch.float64))
         b = b + 0.2
-    likelihood = likelihoods.Gaussian(
-        Linear(latent, (2, dims) if scale == "network" else (dims,)), (dims,), scale
-    )
+    likelihood = likelihoods.Gaussian(Linear(latent, (2, dims) if scale == "network" else (dims,)), (dims,), scale)
     raw_s = unbounded(s.log())
     state = {"weight": w, "bias": m}
     if scale == "network":
@@ -188,7 +181,5 @@ def real_rows(
     raw: Tensor, loc: Tensor | None = None, scale: Tensor | None = None, observed: Tensor | None = None
 ) -> Rows:
     """Return float64 rows of real numbers under a schema with this location and scale."""
-    schema = Schema(
-        name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale
-    )
+    schema = Schema(name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale)
     return Rows(Dataset(raw, schema, observed), dtype=torch.float64)

@@ -134,9 +134,7 @@ def run_all(todo: list[tuple[str, Path]], folder: Path, every: bool) -> dict[str
 def copy(folder: Path, name: str, source: Path) -> Path:
     """Return a copy of the package: of the source as it stands, or of a copy that is compiled by now."""
     package = folder / name / "vaelab"
-    shutil.copytree(
-        source, package, ignore=shutil.ignore_patterns("__pycache__") if source == SOURCE else None
-    )
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__") if source == SOURCE else None)
     return package
 
 

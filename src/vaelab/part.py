@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class Part(nn.Module):

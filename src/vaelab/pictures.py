@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .data import Schema
-from .noise import SharedNoise, stream
 from .run import Run
 from .training import Rows
 
@@ -54,8 +53,7 @@ def _tiled(images: Tensor, schema: Schema, columns: int) -> NDArray[np.float64]:
 
 def inputs_as_seen(rows: Rows, most: int) -> Tensor:
     """Return the first rows as the model sees them (binarised, where it is), in the user's units."""
-    batch = rows.at(slice(0, most), SharedNoise(stream(0, "binarize")))
-    return rows.schema.decode(batch.x)
+    return rows.schema.decode(rows.drawn(0).at(slice(0, most)).x)
 
 
 def reconstruction_picture(run: Run, rows: Rows, *, columns: int = 12) -> bytes:

@@ -88,11 +88,11 @@ class Run:
 
     def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
         """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`."""
-        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)  # type: ignore[arg-type]
+        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
 
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
         """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
-        return use.reconstruct(self.model, self.rows(source)[0], seed=seed)  # type: ignore[arg-type]
+        return use.reconstruct(self.model, self.rows(source)[0], seed=seed)
 
 
 def _under(data: Dataset, schema: Schema) -> Dataset:

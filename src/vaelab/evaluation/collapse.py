@@ -9,6 +9,7 @@ from ..distributions import draw, has_density
 from ..models import Model
 from ..models.terms import layers
 from ..noise import Noise, stream
+from ..part import inference
 from ..shapes import Float
 from ..training import Rows
 
@@ -50,10 +51,11 @@ def mutual_information(
     (Hoffman & Johnson 2016). At most log N: a value near that is a lower bound. For several layers: of the first.
     """
     assert isinstance(model, Model)
+    rows = rows.drawn(seed)
     noise = Noise(stream(seed, "mutual information", rows.data.device))
     pick = torch.randperm(len(rows), generator=stream(seed, "rows"))[:most].to(rows.data.device)
-    with torch.inference_mode():
-        batch = rows.at(pick, noise)
+    with inference(model):
+        batch = rows.at(pick)
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)
         q, p = next(iter(layers(terms.q).values())), next(iter(layers(terms.p).values()))
         if not has_density(q):

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..models import Model, Terms
 from ..models.terms import layers
 from ..noise import Noise, RowNoise, SharedNoise, stream
+from ..part import inference
 from ..shapes import Float
 from ..training import Batch, Rows
 
@@ -63,15 +64,14 @@ def evidence_rows(
     if samples < 1:
         raise UsageError(f"samples must be at least 1, got {samples}.")
     assert isinstance(model, Model)
-    model.eval()
+    rows = rows.drawn(seed)
     draws = min(samples, DRAWS)
     per_row = draws * math.prod(rows.data.shape[1:])
     block = max(1, NUMBERS // per_row)
-    binarize = Noise(stream(seed, "binarize", rows.data.device))
     parts: list[RowValues] = []
-    with torch.inference_mode():
+    with inference(model):
         start = 0
-        for batch in rows.in_order(block, binarize):
+        for batch in rows.in_order(block):
             index = range(start, start + len(batch.x))
             parts.append(_block(model, batch, index, samples, draws, seed, shared))
             start += len(batch.x)

@@ -129,7 +129,8 @@ class _Run:
     ) -> None:
         if not isinstance(model, Model):
             raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
-        self.model, self.objective, self.train, self.valid = model, objective, train, valid
+        self.model, self.objective, self.train = model, objective, train
+        self.valid = None if valid is None else valid.drawn(settings.seed)
         self.settings, self.report, self.history = settings, report, History()
         device = train.data.device
         self.order = stream(settings.seed, "order")

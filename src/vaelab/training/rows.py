@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..noise import Noise
+from ..noise import Noise, stream
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,23 @@ class Rows:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.schema, self.dtype = data.schema, dtype
+        self.schema, self.dtype, self.stochastic = data.schema, dtype, data.schema.stochastic
         raw = data.x.to(device)
-        self.data = raw if data.schema.stochastic else data.schema.encode(raw, dtype=dtype)
+        self.data = raw if self.stochastic else data.schema.encode(raw, dtype=dtype)
         self.observed = None if data.observed is None else data.schema.arrange(data.observed).to(device)
         self.condition = None if data.condition is None else data.condition.to(device, dtype)
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def drawn(self, seed: int) -> Rows:
+        """Return rows that are binarised once, by this seed, and kept: what is judged must not change between looks."""
+        if not self.stochastic:
+            return self
+        once = copy.copy(self)
+        once.data = self.schema.encode(self.data, Noise(stream(seed, "binarize", self.data.device)), self.dtype)
+        once.stochastic = False
+        return once
 
     def first(self, most: int) -> Rows:
         """Return the first rows, at most this many."""
@@ -49,10 +58,10 @@ class Rows:
         some.condition = None if self.condition is None else self.condition[:most]
         return some
 
-    def at(self, index: Tensor | slice, noise: Noise) -> Batch:
+    def at(self, index: Tensor | slice, noise: Noise | None = None) -> Batch:
         """Return the rows at these indices, binarised afresh from the noise where that applies."""
         x = self.data[index]
-        if self.schema.stochastic:
+        if self.stochastic:
             x = self.schema.encode(x, noise, self.dtype)
         observed = None if self.observed is None else self.observed[index]
         return Batch(x, observed, None if self.condition is None else self.condition[index])
@@ -62,7 +71,7 @@ class Rows:
         for index in torch.randperm(len(self), generator=order).split(batch_size):
             yield self.at(index.to(self.data.device), noise)
 
-    def in_order(self, batch_size: int, noise: Noise) -> Iterator[Batch]:
-        """Go through all rows once, in their order."""
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Go through all rows once, in their order; rows that are binarised afresh must be `drawn` first."""
         for start in range(0, len(self), batch_size):
-            yield self.at(slice(start, start + batch_size), noise)
+            yield self.at(slice(start, start + batch_size))

@@ -16,11 +16,12 @@ def validation_bound(model: Model, rows: Rows, *, seed: int = 0, draws: int = 40
     make `draws` in all. Where q has no density the first is the reconstruction, and so is the second.
     """
     samples = max(1, min(100, draws // len(rows)))
+    rows = rows.drawn(seed)
     device = rows.data.device
     noise = Noise(stream(seed, "validation", device))
     bound = reconstruction = torch.zeros((), dtype=torch.float64, device=device)
     with torch.no_grad():
-        for batch in rows.in_order(max(1, 4096 // samples), noise):
+        for batch in rows.in_order(max(1, 4096 // samples)):
             terms = model.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
             )
