@@ -55,4 +55,8 @@ def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
 
     Log-deviations pass through it, so a scale stays within exp(±bound) times its unit and nothing overflows.
     """
-    return raw * bound / torch.hypot(raw, raw.new_tensor(bound))
+    t = raw / bound
+    far = t.abs() > 1
+    # two forms of t / sqrt(1 + t²): the derivative of the first one cancels to zero, or below, where |t| is large
+    near, inverse = torch.where(far, 0, t), torch.where(far, t, 1).reciprocal()
+    return bound * torch.where(far, t.sign() * (1 + inverse * inverse).rsqrt(), near * (1 + near * near).rsqrt())
