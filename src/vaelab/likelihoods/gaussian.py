@@ -76,4 +76,6 @@ class Gaussian(Likelihood):
             error = (terms.x - terms.px.mean).square()
             if terms.observed is not None:
                 error = error[terms.observed.expand_as(error)]
+            if error.numel() == 0:  # a batch without any observed entry says nothing
+                return
             self.variance.lerp_(error.mean().clamp(min=1e-9), self.momentum)
