@@ -61,9 +61,7 @@ class LinearGaussian:
         return cls(vectors[:, :q] * np.sqrt(values[:q] - s2), x.mean(0), float(s2))
 
     @classmethod
-    def random(
-        cls, d: int, q: int, seed: int = 0, s2: float = 0.4, orthogonal: bool = True
-    ) -> LinearGaussian:
+    def random(cls, d: int, q: int, seed: int = 0, s2: float = 0.4, orthogonal: bool = True) -> LinearGaussian:
         """Random parameters; with `orthogonal` columns of W the exact posterior is diagonal."""
         rng = np.random.default_rng(seed)
         W = rng.normal(size=(d, q))
@@ -209,9 +207,7 @@ class Quadrature:
         axis = np.linspace(-reach, reach, points)
         self.z = np.stack(np.meshgrid(*[axis] * self.dim, indexing="ij"), -1).reshape(-1, self.dim)
         self.log_cell = self.dim * math.log(axis[1] - axis[0])
-        self.log_joint = (
-            self.log_lik(self.z) - 0.5 * (self.z**2).sum(1) - 0.5 * self.dim * math.log(2 * math.pi)
-        )
+        self.log_joint = self.log_lik(self.z) - 0.5 * (self.z**2).sum(1) - 0.5 * self.dim * math.log(2 * math.pi)
         self.log_px = logsumexp(self.log_joint, 1) + self.log_cell  # (N,)
         self.log_posterior = self.log_joint - self.log_px[:, None]  # (N, grid)
         out = tanh_mlp(model.posterior.network, x)
@@ -280,9 +276,7 @@ def rows(
 ) -> Rows:
     """Rows of real values in the model's units, unless the arguments of the schema say otherwise."""
     x = torch.as_tensor(x)
-    data = Dataset(
-        x, schema(tuple(x.shape[1:]), **arguments), None if observed is None else torch.as_tensor(observed)
-    )
+    data = Dataset(x, schema(tuple(x.shape[1:]), **arguments), None if observed is None else torch.as_tensor(observed))
     return Rows(data, dtype=dtype, condition=None if condition is None else tensor(condition))
 
 
@@ -297,16 +291,12 @@ def table(name: str, drop: str) -> Dataset:
     pytest.skip(f"needs tables/{name}.csv.gz in a folder of VAELAB_DATA")
 
 
-def close(
-    a: Array | Tensor | float, b: Array | Tensor | float, rel: float = 1e-10, floor: float = 1e-12
-) -> None:
+def close(a: Array | Tensor | float, b: Array | Tensor | float, rel: float = 1e-10, floor: float = 1e-12) -> None:
     """Assert |a - b| <= rel * max |b| + floor, and equal shapes."""
     a, b = (v.detach().double().numpy() if isinstance(v, Tensor) else np.asarray(v, float) for v in (a, b))
     assert a.shape == b.shape, (a.shape, b.shape)
     worst = np.abs(a - b).max(initial=0)
-    assert worst <= rel * np.abs(b).max(initial=0) + floor, (
-        f"differ by {worst:.3g} at most, allowed rel {rel:g}"
-    )
+    assert worst <= rel * np.abs(b).max(initial=0) + floor, f"differ by {worst:.3g} at most, allowed rel {rel:g}"
 
 
 def within(draws: Array | Tensor, truth: Array | Tensor | float, most: float = 5.0, axis: int = 0) -> None:
@@ -316,6 +306,4 @@ def within(draws: Array | Tensor, truth: Array | Tensor | float, most: float = 5
     se = draws.std(axis, ddof=1) / math.sqrt(draws.shape[axis])
     assert (se > 0).all(), "no spread: compare exactly instead"
     z = (draws.mean(axis) - truth) / se
-    assert np.abs(z).max() < most, (
-        f"z = {z.flat[np.abs(z).argmax()]:.2f}, largest standard error {se.max():.3g}"
-    )
+    assert np.abs(z).max() < most, f"z = {z.flat[np.abs(z).argmax()]:.2f}, largest standard error {se.max():.3g}"

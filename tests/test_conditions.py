@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import F64, close, given, noise, rows
 from torch import Tensor, nn
 
+from oracles import F64, close, given, noise, rows
 from vaelab import likelihoods, posteriors, priors
 from vaelab.evaluation import evidence_rows
 from vaelab.models import VAE
@@ -84,7 +84,9 @@ def test_conditions_go_through_evaluation_and_training() -> None:
     model, _, x, condition = pair("mlp")
     some = rows(x, condition=condition.numpy())
     values = evidence_rows(model, some, samples=3)
-    first = rows(x[:1], condition=condition[:1].numpy())  # noise belongs to the row's place: the first one keeps its own
+    first = rows(
+        x[:1], condition=condition[:1].numpy()
+    )  # noise belongs to the row's place: the first one keeps its own
     close(evidence_rows(model, first, samples=3).evidence, values.evidence[:1])
     shared = evidence_rows(model, some, samples=3, shared=True)
     for b in range(B):

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import F64, LinearGaussian, close, noise, rows, schema, tensor
 from torch import nn
 
+from oracles import F64, LinearGaussian, close, noise, rows, schema, tensor
 from vaelab import likelihoods, posteriors, priors
 from vaelab.data import Dataset, as_real
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, in_precision, mutual_information
@@ -53,7 +53,9 @@ def test_no_figure_depends_on_the_size_of_a_block(shared: bool, masked: bool, mo
 
 @pytest.mark.parametrize("binarize", ["stochastic", "threshold"])
 def test_nor_with_grey_values_drawn_to_0_and_1(binarize: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Dataset(torch.randint(17, (N, X)).to(torch.uint8), schema((X,), values="binary", low=0, high=16, binarize=binarize))
+    data = Dataset(
+        torch.randint(17, (N, X)).to(torch.uint8), schema((X,), values="binary", low=0, high=16, binarize=binarize)
+    )
     some = Rows(data, dtype=F64)
     model = nonlinear(likelihoods.Bernoulli)
     whole = evidence_rows(model, some, samples=5)
@@ -214,11 +216,17 @@ def test_masses_do_not_depend_on_units(values: str, likelihood, arguments) -> No
 
 
 def test_images_as_real_numbers_take_the_jacobian_of_their_grid() -> None:
-    images = Dataset(torch.randint(256, (N, 2, 4)).to(torch.uint8), schema((2, 4), layout="image", values="integer", low=0, high=255))
+    images = Dataset(
+        torch.randint(256, (N, 2, 4)).to(torch.uint8), schema((2, 4), layout="image", values="integer", low=0, high=255)
+    )
     some = Rows(as_real(images), dtype=F64)
     assert some.data.shape == (N, 1, 2, 4)
     encoder, decoder = MLP((1, 2, 4), 2 * Z, (11,)), MLP(Z, (1, 2, 4), (11,))
-    model = VAE(prior=priors.Gaussian(Z), posterior=posteriors.Gaussian(encoder, Z), likelihood=likelihoods.Gaussian(decoder, (1, 2, 4))).double()
+    model = VAE(
+        prior=priors.Gaussian(Z),
+        posterior=posteriors.Gaussian(encoder, Z),
+        likelihood=likelihoods.Gaussian(decoder, (1, 2, 4)),
+    ).double()
     user, standard = (evaluate_model(model, some, samples=5, units=u).elbo.value for u in ("user", "standardised"))
     assert user - standard == pytest.approx(-8 * math.log(255), rel=1e-12)
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from oracles import F64, LinearGaussian, close, given, noise, tensor, within
 from torch import Tensor, nn
 
+from oracles import F64, LinearGaussian, close, given, noise, tensor, within
 from vaelab import likelihoods, posteriors, priors
 from vaelab.models import VAE, Terms
 from vaelab.networks import MLP
@@ -105,7 +105,9 @@ def test_an_error_of_the_size_we_look_for_would_be_found() -> None:
             return 0.9 * super().normal(shape, like)
 
     for source, objective in ((Small(noise(1).generator), ELBO(samples=100)), (noise(1), ELBO(beta=1.5, samples=100))):
-        found = [-gradients(objective(model, tensor(x), noise=source, step=0)[0]["model"].mean(), model) for _ in range(200)]
+        found = [
+            -gradients(objective(model, tensor(x), noise=source, step=0)[0]["model"].mean(), model) for _ in range(200)
+        ]
         with pytest.raises(AssertionError):
             within(np.array(found) + 1e-14 * np.random.default_rng(0).normal(size=(200, truth.size)), truth)
 

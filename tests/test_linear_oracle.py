@@ -65,9 +65,7 @@ def test_every_term_has_its_closed_form(posterior: str, rotated: bool) -> None:
     assert values.closed_form
     assert values.kl.shape == ((B, Q) if posterior == "diagonal" else (B, 1))
     if posterior == "diagonal":
-        each = np.stack(
-            [gaussian_kl(mean[:, [i]], S[[i]][:, [i]], np.zeros((1, 1)), np.eye(1)) for i in range(Q)], 1
-        )
+        each = np.stack([gaussian_kl(mean[:, [i]], S[[i]][:, [i]], np.zeros((1, 1)), np.eye(1)) for i in range(Q)], 1)
         close(values.kl, each)
     terms = model.terms(tensor(x), samples=K, noise=noise(4))
     z = terms.z.detach().numpy()
@@ -120,9 +118,7 @@ def test_importance_estimate_is_right_with_a_wrong_posterior() -> None:
     assert math.sqrt(chi2.max() / samples) < 0.03  # so an error of 0.15 nats in one row would be found
     assert abs(z.mean()) * math.sqrt(B) < 5
     gap = gaussian_kl(x @ V.T + c, S_q, mean, S)
-    spread = model.terms(tensor(x), samples=997, noise=noise()).log_w.detach().std(0).numpy() / math.sqrt(
-        samples
-    )
+    spread = model.terms(tensor(x), samples=997, noise=noise()).log_w.detach().std(0).numpy() / math.sqrt(samples)
     assert (np.abs(values.elbo.numpy() - truth.log_px(x) + gap) < 5 * spread).all()
 
 
@@ -137,9 +133,7 @@ def test_the_bound_rises_with_the_number_of_draws_by_the_known_bias() -> None:
     chi2 = relative_variance(mean, S, x @ V.T + c, S_q)
     source, bound = noise(5), {}
     with torch.no_grad():
-        log_w = torch.cat(
-            [model.terms(tensor(x), samples=64 * 500, noise=source).log_w for _ in range(many // 500)]
-        )
+        log_w = torch.cat([model.terms(tensor(x), samples=64 * 500, noise=source).log_w for _ in range(many // 500)])
     log_w = log_w.view(64, many, len(x))
     for k in (1, 2, 8, 32, 64):
         parts = log_w.unflatten(0, (64 // k, k)).logsumexp(1) - math.log(k)
@@ -185,9 +179,7 @@ def test_collapse_on_wine_at_the_exact_thresholds(beta: float, active: int) -> N
     with torch.no_grad():  # a step along any column lowers it, or leaves it if that column is only rotated
         for i in range(active):
             model.likelihood.network.map.weight[:, i] *= 1.01
-            moved = model.terms(
-                some.data, samples=2 * q, noise=given(np.repeat(nodes[0][:, None], len(x), 1))
-            )
+            moved = model.terms(some.data, samples=2 * q, noise=given(np.repeat(nodes[0][:, None], len(x), 1)))
             assert objective.bound(moved, 0).mean() < value
             model.likelihood.network.map.weight[:, i] /= 1.01
 
@@ -213,9 +205,7 @@ def test_evaluate_gives_the_known_maximum_on_real_tables(
     some = Rows(data, dtype=F64)
     optimum = LinearGaussian.fit(some.data.numpy(), q)
     assert optimum.s2 == pytest.approx(s2, abs=1e-8)
-    monkeypatch.setattr(
-        "vaelab.evaluation.evaluate.mutual_information", lambda *a, **k: None
-    )  # has its own test
+    monkeypatch.setattr("vaelab.evaluation.evaluate.mutual_information", lambda *a, **k: None)  # has its own test
     model = optimum.vae("diagonal")
     got = evaluate_model(model, some, samples=2, units="standardised")
     for figure in (got.log_evidence, got.elbo):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import F64, LinearGaussian, close, given, noise, rows, tensor, within
 
+from oracles import F64, LinearGaussian, close, given, noise, rows, tensor, within
 from vaelab import likelihoods, posteriors, priors
 from vaelab.errors import UsageError
 from vaelab.evaluation import evaluate_model, evidence_rows
@@ -150,7 +150,10 @@ def test_masks_that_differ_by_row_take_the_jacobian_of_their_own_cells() -> None
     model, x, observed = mixed("gaussian")
     scale = torch.tensor([2.0, 5, 0.5, 10, 3], dtype=F64)
     some = rows(torch.where(observed, x * scale, torch.nan), observed=observed.numpy(), scale=scale)
-    shift = evaluate_model(model, some, samples=3).elbo.value - evaluate_model(model, some, samples=3, units="standardised").elbo.value
+    shift = (
+        evaluate_model(model, some, samples=3).elbo.value
+        - evaluate_model(model, some, samples=3, units="standardised").elbo.value
+    )
     exact = -(observed * scale.log()).sum(1).mean().item()
     assert shift == pytest.approx(exact, rel=1e-10)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import F64, LinearGaussian, noise, rows, tensor, within
 from scipy import stats
 from torch import distributions as D
 
+from oracles import F64, LinearGaussian, noise, rows, tensor, within
 from vaelab.distributions import draw
 from vaelab.errors import UsageError
 from vaelab.evaluation import evaluate_model

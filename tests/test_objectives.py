@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import F64, LinearGaussian, close, given, noise, tensor
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from oracles import F64, LinearGaussian, close, given, noise, tensor
 from vaelab.errors import UsageError
 from vaelab.models import VAE, Model
 from vaelab.objectives import ELBO, IWAE, Reconstruction, elbo, iwae

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from oracles import F64, Quadrature, close, given, hermite, noise, rows, tensor
 
+from oracles import F64, Quadrature, close, given, hermite, noise, rows, tensor
 from vaelab import likelihoods, posteriors, priors
 from vaelab.evaluation import evidence_rows
 from vaelab.models import VAE
@@ -31,7 +31,9 @@ def problem(dim: int, family: str) -> tuple[VAE, np.ndarray, Quadrature]:
             "gaussian": lambda: likelihoods.Gaussian(decoder, (X,), scale="shared"),
             "fixed": lambda: likelihoods.Gaussian(decoder, (X,), scale=0.6),
         }[family]()
-        model = VAE(prior=priors.Gaussian(dim), posterior=posteriors.Gaussian(encoder, dim), likelihood=likelihood).double()
+        model = VAE(
+            prior=priors.Gaussian(dim), posterior=posteriors.Gaussian(encoder, dim), likelihood=likelihood
+        ).double()
         with torch.no_grad():
             for layer in (decoder.layers[0], decoder.layers[-1]):
                 layer.weight *= 1.6  # far from linear

@@ -69,9 +69,7 @@ def test_it_is_zero_for_equals_and_not_symmetric(name: str) -> None:
     own = closed_form_kl(q, q)
     assert own.abs().max() < 1e-14
     if type(getattr(q, "base_dist", q)) is type(getattr(p, "base_dist", p)):
-        assert (
-            closed_form_kl(q, p).sum(-1) - closed_form_kl(p.expand((ROWS,)), q).sum(-1)
-        ).abs().min() > 1e-4
+        assert (closed_form_kl(q, p).sum(-1) - closed_form_kl(p.expand((ROWS,)), q).sum(-1)).abs().min() > 1e-4
 
 
 @pytest.mark.parametrize("name", [n for n in PAIRS if n.startswith(("normal", "full"))])
@@ -88,17 +86,13 @@ def test_gaussian_pairs_against_numpy_and_torch(name: str) -> None:
         (m, S), (m_p, S_p) = moments(q, row), moments(p, row)
         close(kl[row].sum(), gaussian_kl(m, S, m_p, S_p)[0])
         if size == DIM:
-            each = [
-                gaussian_kl(m[:, [i]], S[[i]][:, [i]], m_p[:, [i]], S_p[[i]][:, [i]])[0] for i in range(DIM)
-            ]
+            each = [gaussian_kl(m[:, [i]], S[[i]][:, [i]], m_p[:, [i]], S_p[[i]][:, [i]])[0] for i in range(DIM)]
             close(kl[row], np.array(each))
     if size == DIM:
         close(kl, D.kl_divergence(q.base_dist, p.base_dist))
 
 
-@pytest.mark.parametrize(
-    ("loc", "scale"), [(0.0, 1.0), (3.0, 1e-5), (-40.0, 22026.0), (1e-8, 1 + 1e-8), (1e6, 4.5e-5)]
-)
+@pytest.mark.parametrize(("loc", "scale"), [(0.0, 1.0), (3.0, 1e-5), (-40.0, 22026.0), (1e-8, 1 + 1e-8), (1e6, 4.5e-5)])
 def test_extremes_of_the_normal_by_quadrature_or_exact_arithmetic(loc: float, scale: float) -> None:
     q = normal(torch.tensor([[loc]], dtype=F64), torch.tensor([[scale]], dtype=F64))
     p = normal(torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import F64, assign, close, noise, within
 from scipy import stats
 from torch import Tensor, nn
 
+from oracles import F64, assign, close, noise, within
 from vaelab import likelihoods
 from vaelab.distributions import DiscretizedLogistic, draw, entries
 from vaelab.errors import UsageError
@@ -118,7 +118,9 @@ def test_discretised_logistic_against_differences_of_the_cdf(bins: int, scale: f
         step = (high - low) / (bins - 1)
         x = low + step * np.arange(bins)
         for loc in (low, 0.3 * low + 0.7 * high + 0.1 * step, high, high + 3 * step, low - 40 * step):
-            d = DiscretizedLogistic(torch.tensor(loc, dtype=F64), torch.tensor(scale, dtype=F64), low=low, high=high, bins=bins)
+            d = DiscretizedLogistic(
+                torch.tensor(loc, dtype=F64), torch.tensor(scale, dtype=F64), low=low, high=high, bins=bins
+            )
             log = d.log_prob(torch.as_tensor(x))
             assert torch.isfinite(log).all()
             assert log.exp().sum().item() == pytest.approx(1, abs=1e-9)
@@ -174,7 +176,12 @@ def test_draws_agree_with_the_density(name: str) -> None:
             assert gap < math.sqrt(math.log(2e6) / (2 * n))
             continue
         values = np.array(support, float)
-        mass = torch.stack([single.log_prob(torch.full((1, 5), v, dtype=F64)) for v in values])[:, 0, i].exp().detach().numpy()
+        mass = (
+            torch.stack([single.log_prob(torch.full((1, 5), v, dtype=F64)) for v in values])[:, 0, i]
+            .exp()
+            .detach()
+            .numpy()
+        )
         seen = np.array([(np.abs(x[:, i].numpy() - v) < 1e-9).sum() for v in values])
         assert seen.sum() == n  # every draw lies on the grid
         few = mass * n < 10
@@ -231,7 +238,9 @@ def test_a_saturated_bernoulli_keeps_its_gradient(raw: float) -> None:
 @pytest.mark.parametrize("dtype", [F64, torch.float32])
 def test_scales_stay_finite_and_alive(name: str, raw: float, dtype: torch.dtype) -> None:
     if "network" in name:
-        part = build(name, (5,), lambda out: Constant(torch.tensor([0.1, raw], dtype=F64)[:, None].expand(2, 5).clone()))
+        part = build(
+            name, (5,), lambda out: Constant(torch.tensor([0.1, raw], dtype=F64)[:, None].expand(2, 5).clone())
+        )
         parameter = part.network.value
     else:
         part = build(name, (5,))

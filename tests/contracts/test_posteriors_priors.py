@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from oracles import F64, assign, close, noise, rows, within
 from scipy import stats
 from torch import Tensor, nn
 
+from oracles import F64, assign, close, noise, rows, within
 from vaelab import likelihoods, posteriors, priors
 from vaelab.conditional import bounded
 from vaelab.distributions import draw, has_density
@@ -158,7 +158,9 @@ def test_bounded_is_the_formula_with_its_derivative(dtype: torch.dtype) -> None:
     raw = torch.tensor([0, 1e-6, -1, 3, -9.99, 10, 10.01, 100, -1e3, 1e5, 1e6, -1e6], dtype=dtype, requires_grad=True)
     y = bounded(raw)
     exact = raw.detach().double().numpy()
-    np.testing.assert_allclose(y.detach().double(), exact / np.sqrt(1 + (exact / 10) ** 2), rtol=3e-7 if dtype != F64 else 1e-14)
+    np.testing.assert_allclose(
+        y.detach().double(), exact / np.sqrt(1 + (exact / 10) ** 2), rtol=3e-7 if dtype != F64 else 1e-14
+    )
     (slope,) = torch.autograd.grad(y.sum(), raw)
     np.testing.assert_allclose(slope.double(), (1 + (exact / 10) ** 2) ** -1.5, rtol=1e-6 if dtype != F64 else 1e-14)
 
