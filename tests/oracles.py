@@ -1,14 +1,14 @@
 """Models whose answers are known: linear-Gaussian in closed form, one or two latents by quadrature.
 
-Everything here is numpy and scipy in float64 and shares no formula with the package; only `vae()` and the helpers at the
-end build package objects, with exactly these weights.
+Everything here is numpy and scipy in float64 and shares no formula with the package; only `vae()` and the helpers
+at the end build package objects, with exactly these weights.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -275,9 +275,13 @@ def rows(
     **arguments: object,
 ) -> Rows:
     """Rows of real values in the model's units, unless the arguments of the schema say otherwise."""
-    x = torch.as_tensor(x)
-    data = Dataset(x, schema(tuple(x.shape[1:]), **arguments), None if observed is None else torch.as_tensor(observed))
-    return Rows(data, dtype=dtype, condition=None if condition is None else tensor(condition))
+    x, observed = torch.as_tensor(x), None if observed is None else torch.as_tensor(observed)
+    data = Dataset(x, schema(tuple(x.shape[1:]), **arguments), observed)
+    if condition is None:
+        return Rows(data, dtype=dtype)
+    if "condition" in Dataset.__dataclass_fields__:
+        return Rows(replace(data, condition=tensor(condition)), dtype=dtype)
+    return Rows(data, dtype=dtype, condition=tensor(condition))
 
 
 def table(name: str, drop: str) -> Dataset:

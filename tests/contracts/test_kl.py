@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -26,32 +27,54 @@ def normal(loc: torch.Tensor, scale: torch.Tensor) -> Independent:
     return Independent(Normal(loc, scale), 1)
 
 
-def full(rows: int, dim: int) -> D.MultivariateNormal:
-    tril = torch.tril(t(rows, dim, dim), -1) + torch.diag_embed(t(rows, dim, low=0.2))
-    return D.MultivariateNormal(t(rows, dim), scale_tril=tril)
+def full(rows: int) -> D.MultivariateNormal:
+    tril = torch.tril(t(rows, DIM, DIM), -1) + torch.diag_embed(t(rows, DIM, low=0.2))
+    return D.MultivariateNormal(t(rows, DIM), scale_tril=tril)
 
 
-# name -> (q over ROWS rows, p, numbers per row). A new closed form is one line.
-PAIRS = {
-    "normal, unit": lambda: (normal(t(ROWS, DIM), t(ROWS, DIM, low=0.2)), normal(torch.zeros(DIM), torch.ones(DIM)), DIM),
-    "normal, normal": lambda: (normal(t(ROWS, DIM), t(ROWS, DIM, low=0.2)), normal(t(DIM), t(DIM, low=0.3)), DIM),
-    "normal, normal of the row": lambda: (normal(t(ROWS, DIM), t(ROWS, DIM, low=0.2)), normal(t(ROWS, DIM), t(ROWS, DIM, low=0.3)), DIM),
-    "full, unit": lambda: (full(ROWS, DIM), normal(torch.zeros(DIM, dtype=F64), torch.ones(DIM, dtype=F64)), 1),
-    "full, normal": lambda: (full(ROWS, DIM), normal(t(DIM), t(DIM, low=0.3)), 1),
-    "full, full": lambda: (full(ROWS, DIM), full(ROWS, DIM), 1),
-    "laplace, normal": lambda: (Independent(D.Laplace(t(ROWS, DIM), t(ROWS, DIM, low=0.2)), 1), normal(t(DIM), t(DIM, low=0.9)), DIM),
-    "laplace, laplace": lambda: (Independent(D.Laplace(t(ROWS, DIM), t(ROWS, DIM, low=0.2)), 1), Independent(D.Laplace(t(DIM), t(DIM, low=0.3)), 1), DIM),
-    "gamma, gamma": lambda: (Independent(D.Gamma(t(ROWS, DIM, low=0.7), t(ROWS, DIM, low=0.7)), 1), Independent(D.Gamma(t(DIM, low=0.7), t(DIM, low=0.7)), 1), DIM),
-    "beta, beta": lambda: (Independent(D.Beta(t(ROWS, DIM, low=0.7), t(ROWS, DIM, low=0.7)), 1), Independent(D.Beta(t(DIM, low=0.7), t(DIM, low=0.7)), 1), DIM),
-    "bernoulli, bernoulli": lambda: (Independent(D.Bernoulli(logits=t(ROWS, DIM)), 1), Independent(D.Bernoulli(logits=t(DIM)), 1), DIM),
-    "categorical, categorical": lambda: (Independent(D.Categorical(logits=t(ROWS, DIM, 7)), 1), Independent(D.Categorical(logits=t(DIM, 7)), 1), DIM),
-    "dirichlet, dirichlet": lambda: (D.Dirichlet(t(ROWS, DIM, low=0.7)), D.Dirichlet(t(ROWS, DIM, low=0.7)), 1),
-}  # fmt: skip
+def each(family: type, *low: float) -> Callable[[int | None], Independent]:
+    """The family with random parameters above these, for each of DIM entries of one row or of ROWS."""
+    return lambda rows: Independent(family(*[t(*([rows] if rows else []), DIM, low=at) for at in low]), 1)
 
 
-@pytest.mark.parametrize("name", PAIRS)
+def logits(family: type, *event: int) -> Callable[[int | None], Independent]:
+    return lambda rows: Independent(family(logits=t(*([rows] if rows else []), DIM, *event)), 1)
+
+
+def unit(rows: int | None) -> Independent:
+    return normal(torch.zeros(DIM, dtype=F64), torch.ones(DIM, dtype=F64))
+
+
+gauss, laplace = each(Normal, -2, 0.2), each(D.Laplace, -2, 0.2)
+gamma, beta = each(D.Gamma, 0.7, 0.7), each(D.Beta, 0.7, 0.7)
+bernoulli, categorical = logits(D.Bernoulli), logits(D.Categorical, 7)
+
+# name -> (q, p, whether p has rows of its own, numbers per row). A new closed form is one line.
+TABLE = {
+    "normal, unit": (gauss, unit, False, DIM),
+    "normal, normal": (gauss, gauss, False, DIM),
+    "normal, normal of the row": (gauss, gauss, True, DIM),
+    "full, unit": (full, unit, False, 1),
+    "full, normal": (full, each(Normal, -2, 0.3), False, 1),
+    "full, full": (full, full, True, 1),
+    "laplace, normal": (laplace, each(Normal, -2, 0.9), False, DIM),
+    "laplace, laplace": (laplace, laplace, False, DIM),
+    "gamma, gamma": (gamma, gamma, False, DIM),
+    "beta, beta": (beta, beta, False, DIM),
+    "bernoulli, bernoulli": (bernoulli, bernoulli, False, DIM),
+    "categorical, categorical": (categorical, categorical, False, DIM),
+    "dirichlet, dirichlet": (lambda rows: D.Dirichlet(t(rows, DIM, low=0.7)),) * 2 + (True, 1),
+}
+
+
+def pair(name: str) -> tuple[D.Distribution, D.Distribution, int]:
+    q, p, of_the_row, size = TABLE[name]
+    return q(ROWS), p(ROWS if of_the_row else None), size
+
+
+@pytest.mark.parametrize("name", TABLE)
 def test_closed_form_agrees_with_sampling(name: str) -> None:
-    q, p, size = PAIRS[name]()
+    q, p, size = pair(name)
     kl = closed_form_kl(q, p)
     assert kl.shape == (ROWS, size)
     assert (kl > 0).all()
@@ -59,22 +82,21 @@ def test_closed_form_agrees_with_sampling(name: str) -> None:
     within(q.log_prob(z) - p.log_prob(z), kl.sum(-1))
     if not isinstance(q, Independent) or "full" in name:
         return
-    each = q.base_dist.log_prob(z) - p.base_dist.log_prob(z)  # per dimension, not only in sum
-    within(each, kl)
+    within(q.base_dist.log_prob(z) - p.base_dist.log_prob(z), kl)  # per dimension, not only in sum
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", TABLE)
 def test_it_is_zero_for_equals_and_not_symmetric(name: str) -> None:
-    q, p, _ = PAIRS[name]()
+    q, p, _ = pair(name)
     own = closed_form_kl(q, q)
     assert own.abs().max() < 1e-14
     if type(getattr(q, "base_dist", q)) is type(getattr(p, "base_dist", p)):
         assert (closed_form_kl(q, p).sum(-1) - closed_form_kl(p.expand((ROWS,)), q).sum(-1)).abs().min() > 1e-4
 
 
-@pytest.mark.parametrize("name", [n for n in PAIRS if n.startswith(("normal", "full"))])
+@pytest.mark.parametrize("name", [n for n in TABLE if n.startswith(("normal", "full"))])
 def test_gaussian_pairs_against_numpy_and_torch(name: str) -> None:
-    q, p, size = PAIRS[name]()
+    q, p, size = pair(name)
     kl = closed_form_kl(q, p)
 
     def moments(d: D.Distribution, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,8 +108,8 @@ def test_gaussian_pairs_against_numpy_and_torch(name: str) -> None:
         (m, S), (m_p, S_p) = moments(q, row), moments(p, row)
         close(kl[row].sum(), gaussian_kl(m, S, m_p, S_p)[0])
         if size == DIM:
-            each = [gaussian_kl(m[:, [i]], S[[i]][:, [i]], m_p[:, [i]], S_p[[i]][:, [i]])[0] for i in range(DIM)]
-            close(kl[row], np.array(each))
+            one_by_one = [gaussian_kl(m[:, [i]], S[[i]][:, [i]], m_p[:, [i]], S_p[[i]][:, [i]])[0] for i in range(DIM)]
+            close(kl[row], np.array(one_by_one))
     if size == DIM:
         close(kl, D.kl_divergence(q.base_dist, p.base_dist))
 
@@ -135,9 +157,9 @@ def learn(d: D.Distribution) -> None:
             learn(value)
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", TABLE)
 def test_held_keeps_the_density_and_stops_the_gradient(name: str) -> None:
-    q, _, _ = PAIRS[name]()
+    q, _, _ = pair(name)
     learn(q)
     z = draw(q, 2, noise()).detach()
     close(held(q).log_prob(z), q.log_prob(z))
