@@ -8,10 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from oracles import F64, LinearGaussian, close, noise, rows, schema, tensor
+from oracles import F64, LinearGaussian, close, noise, rows, schema, tensor, within
 from vaelab import likelihoods, posteriors, priors
+from vaelab.conditional import Conditional
 from vaelab.data import Dataset, as_real
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, in_precision, mutual_information
 from vaelab.evaluation.evaluate import Estimate
@@ -245,6 +248,62 @@ def test_copies_of_a_block_of_features_add_up() -> None:
     draws = [m.terms(tensor(d), samples=11, noise=noise()) for m, d in ((one, x), (many, np.tile(x, (1, k))))]
     close(draws[1].log_px, k * draws[0].log_px)
     close(draws[1].kl_total, draws[0].kl_total)
+
+
+def test_masked_colour_images_take_the_jacobian_in_the_layout_of_the_user() -> None:
+    shape, scale = (2, 5, 3), torch.rand(2, 5, 3, dtype=F64) + 0.5
+    observed = torch.rand(N, *shape) < 0.6
+    some = rows(torch.randn(N, *shape, dtype=F64), observed=observed.numpy(), layout="image", scale=scale)
+    assert some.data.shape == (N, 3, 2, 5)
+    encoder, decoder = MLP((3, 2, 5), 2 * Z, (11,)), MLP(Z, (3, 2, 5), (11,))
+    likelihood = likelihoods.Gaussian(decoder, (3, 2, 5), scale="entry")
+    model = VAE(prior=priors.Gaussian(Z), posterior=posteriors.Gaussian(encoder, Z), likelihood=likelihood).double()
+    user, standard = (evaluate_model(model, some, samples=5, units=u).elbo.value for u in ("user", "standardised"))
+    assert user - standard == pytest.approx(-(observed * scale.log()).flatten(1).sum(1).mean().item(), rel=1e-10)
+
+
+# ---- a pair without a closed form
+
+
+class TwoBumps(Conditional):
+    """p(z) = (N(-1, 1/4) + N(1, 1/4)) / 2 in one dimension: its KL from a Gaussian has no closed form."""
+
+    latent_dim = 1
+
+    def forward(self, given=None, condition=None):
+        place = torch.tensor([[-1.0], [1.0]], dtype=F64)
+        bumps = Independent(Normal(place, torch.full((2, 1), 0.5, dtype=F64)), 1)
+        return MixtureSameFamily(Categorical(torch.ones(2, dtype=F64)), bumps)
+
+
+def test_a_prior_without_a_closed_form_has_its_kl_sampled() -> None:
+    truth = LinearGaussian.random(X, 1, seed=3, s2=2.0)
+    model, x = truth.vae(), truth.sample(5, seed=2)
+    model.prior = TwoBumps()
+    mean, S = truth.posterior(x)
+    z, s = np.linspace(-10, 10, 20_001), math.sqrt(S[0, 0])
+    log_q = stats.norm(mean, s).logpdf(z)
+    log_p = np.logaddexp(stats.norm(-1, 0.5).logpdf(z), stats.norm(1, 0.5).logpdf(z)) - math.log(2)
+    kl = (np.exp(log_q) * (log_q - log_p)).sum(1) * (z[1] - z[0])
+    draws = model.terms(tensor(x), samples=20_011, noise=noise())
+    assert draws.kl["z"].shape == (20_011, 5, 1)
+    within(draws.kl_total, kl)
+    got = evaluate_model(model, rows(x), samples=2003)
+    assert got.kl_form == "sampled"
+    spread = draws.kl_total.detach().std(0).norm().item() / 5 / math.sqrt(2003)
+    assert abs(got.kl.value - kl.mean()) < 5 * spread
+    values = evidence_rows(model, rows(x), samples=7, seed=1)
+    terms = model.terms(tensor(x), samples=7, noise=RowNoise(1, range(5)))
+    close(values.reconstruction, terms.log_px.mean(0))
+    close(values.elbo, (terms.log_px - terms.kl_total).mean(0))
+    exact = np.log((np.exp(log_p) * np.exp([truth_given(truth, row, z) for row in x])).sum(1) * (z[1] - z[0]))
+    evidence = evidence_rows(model, rows(x), samples=20_011).evidence.numpy()
+    weight = np.exp(draws.log_w.detach().numpy() - exact)
+    assert (np.abs(np.exp(evidence - exact) - 1) < 5 * weight.std(0) / math.sqrt(20_011)).all()
+
+
+def truth_given(truth: LinearGaussian, row: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return stats.norm(z[:, None] * truth.W[:, 0] + truth.m, math.sqrt(truth.s2)).logpdf(row).sum(1)
 
 
 # ---- measures

@@ -252,6 +252,22 @@ def test_the_rate_is_the_one_that_moves_the_weights(monkeypatch: pytest.MonkeyPa
     assert [(a[1], a[2]) for a in asked] == [(i / 12, i) for i in range(12)]
 
 
+def test_clipping_bounds_the_length_of_a_step_and_keeps_its_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[float | None, list[Tensor]] = {None: [], 0.01: []}
+    for clip, gradients in seen.items():
+        model = fresh()
+
+        def keep(optimiser, model=model, gradients=gradients) -> None:
+            gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+
+        monkeypatch.setattr(torch.optim.Adam, "step", keep)
+        optimise(model, ELBO(), made(), None, Settings(epochs=1, batch_size=17, clip=clip))
+    for plain, clipped in zip(*seen.values()):
+        assert plain.norm() > 1
+        assert clipped.norm().item() == pytest.approx(0.01, rel=1e-3)
+        close(clipped / clipped.norm(), plain / plain.norm(), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
