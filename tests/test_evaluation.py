@@ -234,6 +234,17 @@ def test_images_as_real_numbers_take_the_jacobian_of_their_grid() -> None:
     assert user - standard == pytest.approx(-8 * math.log(255), rel=1e-12)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_density_on_integers_takes_the_jacobian_of_their_grid(masked: bool) -> None:
+    """A Gaussian likelihood asked for on integer data is a density of them, not a mass."""
+    k, model = torch.randint(-3, 14, (N, X)).double(), nonlinear()
+    observed = (torch.rand(N, X) < 0.7).numpy() if masked else None
+    some = rows(k, values="integer", low=-3, high=13, observed=observed)
+    entries = observed.sum() / N if masked else X
+    user, standard = (evaluate_model(model, some, samples=5, units=u).elbo.value for u in ("user", "standardised"))
+    assert user - standard == pytest.approx(-entries * math.log(16), rel=1e-10)
+
+
 def test_copies_of_a_block_of_features_add_up() -> None:
     """k copies multiply the reconstruction by k and leave the KL: no mean over features anywhere."""
     k, truth = 5, LinearGaussian.random(X, Z, seed=3)
