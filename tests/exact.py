@@ -57,7 +57,8 @@ def log_normal(x: Tensor, mean: Tensor | float, deviation: Tensor | float) -> Te
 
 def unbounded(y: Tensor, bound: float = 10.0) -> Tensor:
     """Return the raw number that `conditional.bounded` turns into y."""
-    return y * bound / (bound * bound - y * y).sqrt()
+    slope = math.pi / (2 * bound)
+    return (slope * y).tan() / slope
 
 
 def design(latent: int, rows: int) -> Tensor:

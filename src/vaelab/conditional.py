@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -53,8 +54,9 @@ def apply(
 
 
 def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
-    """Return raw / sqrt(1 + (raw / bound)²), within ±bound: near zero the identity, and never a zero gradient.
+    """Return (2 bound / pi) arctan(pi raw / (2 bound)), within ±bound: near zero the identity, and never a dead gradient.
 
     Log-deviations pass through it, so a scale stays within exp(±bound) times its unit and nothing overflows.
     """
-    return raw * bound / torch.hypot(raw, raw.new_tensor(bound))
+    slope = math.pi / (2 * bound)
+    return torch.atan(slope * raw) / slope

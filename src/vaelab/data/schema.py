@@ -163,13 +163,16 @@ class Schema(Part):
         raw = rows * scale + loc
         return raw.round().clamp(self.low, self.high) if round and self.values == "integer" else raw
 
-    def log_det(self, observed: Tensor | None = None) -> Tensor:
+    def log_det(self, observed: Tensor | None = None, *, density: bool = False) -> Tensor:
         """log |dx / draw|, summed over the (observed) entries: log p(raw) = log p(x) + log_det.
 
-        -sum log scale for real values; 0 for binary and integer ones, whose masses do not depend on units.
+        -sum log scale for real values; 0 for binary and integer ones, whose masses do not depend on units; but with
+        `density` -sum log (high - low) for integers, for a likelihood that takes them for real numbers.
         observed (N, *model_shape) gives (N,); None gives a scalar; float64.
         """
         scale = self.scale if self.values == "real" else torch.ones_like(self.scale)
+        if density and self.values == "integer":
+            scale = scale * (self.grid[1] - self.grid[0])
         entries = -scale.log().expand(self.shape)
         if observed is None:
             return entries.sum()

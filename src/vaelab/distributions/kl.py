@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
@@ -37,6 +38,8 @@ def closed_form_kl(q: Distribution, p: Distribution) -> Float[Tensor, "*batch D"
     formula = _TABLE.get((type(inner_q), type(inner_p)))
     if formula is None:
         formula = kl_divergence
+        if type(inner_q) is type(inner_p):  # some of torch's formulas (Bernoulli's) do not broadcast by themselves
+            inner_p = inner_p.expand(torch.broadcast_shapes(inner_q.batch_shape, inner_p.batch_shape))
     try:
         kl = formula(inner_q, inner_p)
     except NotImplementedError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -67,4 +69,5 @@ def mutual_information(
         aggregate = torch.cat(pairs) - torch.log(torch.tensor(float(n), dtype=torch.float64))
         information = own - aggregate
         marginal = aggregate - p.log_prob(z).double()
-        return information.mean().item(), marginal.mean().item(), information.std().item() / n**0.5
+        error = information.std().item() / n**0.5 if n > 1 else math.nan
+        return information.mean().item(), marginal.mean().item(), error

@@ -99,7 +99,8 @@ def evaluate_model(
     """Return the figures for these rows; deterministic in `seed`, and independent of batching."""
     values = evidence_rows(model, rows, samples=samples, seed=seed, tick=tick)
     likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
-    shift = rows.schema.log_det(rows.observed) if units == "user" and not likelihood.discrete else 0.0
+    shifted = units == "user" and not likelihood.discrete
+    shift = rows.schema.log_det(rows.observed, density=True) if shifted else 0.0
     reconstruction = Estimate.of(values.reconstruction + shift)
     common = {
         "rows": len(rows),
