@@ -135,7 +135,7 @@ def bits_per_dimension_of_masses() -> None:
     model = VAE(prior=priors.Gaussian(2), posterior=posterior, likelihood=likelihood).double()
     found = evaluate_model(model, Rows(data, dtype=torch.float64), samples=5)
     mu = 0.5 + f64([-0.1, 0.0, 0.2])
-    s = 0.1 * f64([math.exp(r / math.hypot(1, r / 10)) for r in (0.5, 0.0, -0.5)])
+    s = 0.1 * f64([math.exp(20 / math.pi * math.atan(r * math.pi / 20)) for r in (0.5, 0.0, -0.5)])
     x, half = data.x / (bins - 1), 0.5 / (bins - 1)
     upper, lower = torch.sigmoid((x + half - mu) / s), torch.sigmoid((x - half - mu) / s)
     truth = (upper - torch.where(data.x == 0, 0.0, lower)).log().sum(1).mean()

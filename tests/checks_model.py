@@ -102,7 +102,7 @@ def likelihoods_are_normalised() -> None:
             network = Fixed(f64([[loc], [raw]]))
             px = likelihoods.DiscretizedLogistic(network, (1,), bins, low, high)(z)
             span, half = high - low, (high - low) / (bins - 1) / 2
-            mu, s = low + span * (0.5 + loc), 0.1 * span * math.exp(raw / math.hypot(1, raw / 10))
+            mu, s = low + span * (0.5 + loc), 0.1 * span * math.exp(20 / math.pi * math.atan(raw * math.pi / 20))
             x = torch.linspace(low, high, bins, dtype=torch.float64)
             cdf = torch.sigmoid((x + half - mu) / s)
             cdf[-1] = 1

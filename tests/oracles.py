@@ -10,6 +10,7 @@ import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ from vaelab.training import Rows
 
 Array = np.ndarray
 F64 = torch.float64
+
+
+def bounded(raw: Array | float, bound: float = 10.0) -> Any:
+    """(2 bound / pi) arctan(pi raw / (2 bound)): how a log-deviation is kept within ±bound."""
+    slope = math.pi / (2 * bound)
+    return np.arctan(slope * raw) / slope
 
 
 def unbounded(y: Array | float, bound: float = 10.0) -> Array:
@@ -212,7 +219,7 @@ class Quadrature:
         self.log_posterior = self.log_joint - self.log_px[:, None]  # (N, grid)
         out = tanh_mlp(model.posterior.network, x)
         raw = out[:, self.dim :]
-        self.mean, self.deviation = out[:, : self.dim], np.exp(raw / np.sqrt(1 + (raw / 10) ** 2))
+        self.mean, self.deviation = out[:, : self.dim], np.exp(bounded(raw))
         u = (self.z - self.mean[:, None]) / self.deviation[:, None]
         log_norm = np.log(self.deviation).sum(1) + 0.5 * self.dim * math.log(2 * math.pi)
         self.log_q = -0.5 * (u**2).sum(-1) - log_norm[:, None]
@@ -225,7 +232,7 @@ class Quadrature:
         scale = self.model.likelihood.scale
         if scale == "shared":
             raw = self.model.likelihood.log_scale.item()
-            scale = math.exp(raw / math.sqrt(1 + (raw / 10) ** 2))
+            scale = math.exp(bounded(raw))
         square = (x**2).sum(1)[:, None] - 2 * x @ out.T + (out**2).sum(1)
         return -0.5 * square / scale**2 - x.shape[1] * (math.log(scale) + 0.5 * math.log(2 * math.pi))
 

@@ -54,7 +54,7 @@ def apply(
 
 
 def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
-    """Return (2 bound / pi) arctan(pi raw / (2 bound)), within ±bound: near zero the identity, and never a dead gradient.
+    """Return (2 bound / pi) arctan(pi raw / (2 bound)): near zero the identity, within ±bound, no dead gradient.
 
     Log-deviations pass through it, so a scale stays within exp(±bound) times its unit and nothing overflows.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_gaussian_is_what_the_network_says() -> None:
     x, eps = torch.randn(B, X, dtype=F64), torch.randn(K, B, D, dtype=F64)
     part = build("gaussian, network")
     out = part.network(x)
-    sigma = torch.exp(out[:, D:] / torch.sqrt(1 + (out[:, D:] / 10) ** 2))
+    sigma = torch.exp(torch.atan(out[:, D:] * math.pi / 20) * 20 / math.pi)
     close(draw(part(x), K, Given([eps])), out[:, :D] + sigma * eps)
     z = torch.randn(B, D, dtype=F64)
     log = stats.norm(out[:, :D].detach().numpy(), sigma.detach().numpy()).logpdf(z.numpy()).sum(1)
@@ -95,7 +96,7 @@ def test_full_gaussian_is_what_the_network_says() -> None:
     for b in range(B):
         L = np.zeros((D, D))
         raw = out[b, D : 2 * D]
-        L[np.diag_indices(D)] = np.exp(raw / np.sqrt(1 + (raw / 10) ** 2))
+        L[np.diag_indices(D)] = np.exp(np.arctan(raw * math.pi / 20) * 20 / math.pi)
         L[1, 0], L[2, 0], L[2, 1] = out[b, 2 * D :]
         close(q.covariance_matrix[b], L @ L.T)
         close(z[:, b], out[b, :D] + eps[:, b].numpy() @ L.T)
@@ -159,10 +160,12 @@ def test_bounded_is_the_formula_with_its_derivative(dtype: torch.dtype) -> None:
     y = bounded(raw)
     exact = raw.detach().double().numpy()
     np.testing.assert_allclose(
-        y.detach().double(), exact / np.sqrt(1 + (exact / 10) ** 2), rtol=3e-7 if dtype != F64 else 1e-14
+        y.detach().double(), np.arctan(exact * math.pi / 20) * 20 / math.pi, rtol=3e-7 if dtype != F64 else 1e-14
     )
     (slope,) = torch.autograd.grad(y.sum(), raw)
-    np.testing.assert_allclose(slope.double(), (1 + (exact / 10) ** 2) ** -1.5, rtol=1e-6 if dtype != F64 else 1e-14)
+    np.testing.assert_allclose(
+        slope.double(), 1 / (1 + (exact * math.pi / 20) ** 2), rtol=1e-6 if dtype != F64 else 1e-14
+    )
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
