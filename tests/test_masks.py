@@ -125,7 +125,7 @@ def test_a_mask_of_another_kind_is_refused(observed: torch.Tensor) -> None:
 
 def test_a_joint_density_cannot_leave_entries_out() -> None:
     px = torch.distributions.MultivariateNormal(torch.zeros(K, B, D), torch.eye(D))
-    terms = Terms(torch.zeros(B, D), torch.zeros(K, B, Q), None, None, px, torch.ones(B, D, dtype=torch.bool))
+    terms = Terms(torch.zeros(B, D), torch.zeros(K, B, Q), px, px, px, torch.ones(B, D, dtype=torch.bool))
     with pytest.raises(NotImplementedError, match="MultivariateNormal does not factorise over entries"):
         _ = terms.log_px
 

@@ -43,9 +43,9 @@ class TrainOptions:
     minutes: float | None = None
     """Train by the clock instead."""
     batch_size: int | None = None
-    """Rows in a step (default: 128)."""
+    """Rows in a step (default: 100)."""
     lr: float | None = None
-    """Peak learning rate of Adam (default: 0.001), after a short rise and before a cosine decay to 0."""
+    """Peak learning rate of Adam (default: 0.003), after a short rise and before a cosine decay to 0."""
     decay: str | None = None
     """cosine or none."""
     clip: float | None = None

@@ -287,7 +287,8 @@ def test_impossible_arguments_are_refused(make: Callable[[nn.Module], Any], word
 def optimal_terms(observed: Tensor | None = None) -> tuple[Any, Terms, Tensor]:
     part = likelihoods.Gaussian(MLP(Z, 5, (11,), "tanh"), (5,), scale="optimal", momentum=1.0).double()
     z, x = torch.randn(K, B, Z, dtype=F64), torch.randn(B, 5, dtype=F64)
-    return part, Terms(x, z, None, None, part(z), observed), x
+    unread = torch.distributions.Normal(0.0, 1.0)
+    return part, Terms(x, z, unread, unread, part(z), observed), x
 
 
 def test_the_optimal_variance_is_the_mean_squared_error() -> None:

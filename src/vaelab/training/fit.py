@@ -35,8 +35,8 @@ class Settings:
 
     epochs: int | None = None
     minutes: float | None = None
-    batch_size: int = 128
-    lr: float = 1e-3
+    batch_size: int = 100
+    lr: float = 3e-3
     lr_warmup: int = 100
     decay: str = "cosine"
     clip: float | None = None
