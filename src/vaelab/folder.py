@@ -1,21 +1,16 @@
-"""A run's folder: model.safetensors, metrics.jsonl, config.toml; its name, its writing, and finding its rows again."""
+"""A run's folder: model.safetensors, metrics.jsonl, config.toml; its name, and finding its rows again."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .data import Dataset, Schema
-from .durable import write_durably
 from .errors import DataError, EnvironmentFault, UsageError
-from .options import TrainOptions, read_toml, write_toml
+from .options import TrainOptions, read_toml
 from .splits import read_splits
-
-if TYPE_CHECKING:
-    from .run import Run
 
 MODEL_FILE = "model.safetensors"
 
@@ -39,19 +34,6 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
-
-
-def write_run(run: Run, folder: Path, source: str, options: TrainOptions) -> None:
-    """Write the files of a run; the model last, so that a folder with a model is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).unlink(missing_ok=True)
-    # the rows are found again from wherever a later command is run
-    place = str(Path(source).absolute()) if Path(source.partition(".npz:")[0]).exists() or "/" in source else source
-    records = [] if run.history is None else run.history.records
-    write_durably(folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
-    write_durably(folder / "config.toml", write_toml(place, options))
-    run.save(folder / MODEL_FILE)
-    run.folder = folder
 
 
 def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], dict[str, Dataset]]:

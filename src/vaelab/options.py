@@ -101,7 +101,7 @@ class TrainOptions:
         return {name: getattr(self, name) for name in self.names() if getattr(self, name) != getattr(default, name)}
 
 
-def write_toml(source: str, options: TrainOptions) -> bytes:
+def to_toml(source: str, options: TrainOptions) -> bytes:
     """Return the file that repeats a run: `vaelab train --config FILE`."""
     lines = [f"source = {json.dumps(source)}"]
     for name in options.names():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +14,11 @@ from torch import Tensor, nn
 
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
+from .durable import write_durably
 from .errors import ModelFileError, UsageError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .folder import MODEL_FILE, rows_of
+from .options import TrainOptions, to_toml
 from .parts import registry
 from .training import History, Rows
 
@@ -39,6 +43,19 @@ class Run:
         path = Path(path)
         files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry=registry())
         return path
+
+    def write(self, folder: Path, source: str, options: TrainOptions) -> None:
+        """Write the run's folder; the model last, so that a folder with a model is whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = Path(source.partition(".npz:")[0])
+        # a later command finds the rows again wherever it is run
+        place = str(Path(source).absolute()) if file.exists() else source
+        records = [] if self.history is None else self.history.records
+        finite = [{k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in records]
+        write_durably(folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in finite).encode())
+        write_durably(folder / "config.toml", to_toml(place, options))
+        self.save(folder / MODEL_FILE)
+        self.folder = folder
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
         """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
@@ -65,6 +82,8 @@ class Run:
             found.append(
                 f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}."
             )
+        if self.history is not None and self.history.best is None:
+            found.append("no validation bound was finite: these are the last weights. Try a lower --lr or --clip 1000.")
         rows, split = self.rows()
         values = evidence_rows(self.model, rows.first(2000), samples=20)
         if values.kl is not None:

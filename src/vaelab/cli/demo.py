@@ -19,7 +19,7 @@ def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: in
         Passes over the training rows.
     """
     from ..durable import write_durably
-    from ..folder import claim_folder, write_run
+    from ..folder import claim_folder
     from ..options import TrainOptions
     from ..pictures import overview_picture
     from ..plan import plan_run
@@ -32,7 +32,7 @@ def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: in
     print(plan.describe(), file=sys.stderr)
     with Progress() as progress:
         run = plan.run(progress.report)
-    write_run(run, folder, "digits", options)
+    run.write(folder, "digits", options)
     write_durably(folder / "demo.png", overview_picture(run))
     print(table(run.evaluate(samples=1000)))
     print(f"picture  {folder / 'demo.png'}")

@@ -45,7 +45,7 @@ def train(
     config
         A TOML file of options, such as the config.toml of a run; options given here win.
     """
-    from ..folder import claim_folder, write_run
+    from ..folder import claim_folder
     from ..plan import plan_run
     from ..training import Progress
 
@@ -64,7 +64,7 @@ def train(
         return 0
     with Progress("off" if quiet else "auto") as progress:
         run = plan.run(progress.report)
-    write_run(run, folder, source, options)
+    run.write(folder, source, options)
     for line in run.warnings():
         print(f"warning: {line}", file=sys.stderr)
     assert run.history is not None

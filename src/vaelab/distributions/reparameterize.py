@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
 
 from ..noise import Noise
 from ..shapes import Float
@@ -111,6 +119,8 @@ def has_density(d: Distribution) -> bool:
 
 def held(d: D) -> D:
     """Return the same distribution with its parameters held: gradients pass through its argument only."""
+    if isinstance(d, TransformedDistribution):
+        raise NotImplementedError("held: the parameters inside a transform cannot be reached; use gradient='pathwise'.")
     twin = copy.copy(d)
     for name, value in vars(d).items():
         if isinstance(value, Tensor):

@@ -29,9 +29,9 @@ def ramp(step: int, warmup: int) -> float:
 class ELBO(BoundObjective):
     """E_q[log p(x | z)] - beta(step) KL(q || p), averaged over `samples` draws.
 
-    beta rises from 0 over the first `warmup` steps. `free_bits` (nats) replaces each dimension's KL, averaged over
-    the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15); it
-    couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
+    beta rises linearly and is whole from step `warmup` on. `free_bits` (nats) replaces each dimension's KL, averaged
+    over the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15);
+    it couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
     """
 
     def __init__(

@@ -171,7 +171,7 @@ class _Run:
             if (epoch % every or by_clock) and self.progress < 1:
                 continue
             last_report = self.seconds
-            since_best = 0 if self._record(epoch, total.item() / max(1, rows)) else since_best + 1
+            since_best = 0 if self._record(epoch, total.item() / rows if rows else None) else since_best + 1
             if self.valid is not None and since_best >= settings.patience:
                 self.history.stopped = f"no better validation bound in {settings.patience} reports"
                 return
@@ -222,7 +222,7 @@ class _Run:
                 "The best weights so far are kept. Try a lower learning rate (--lr), --clip 1000, or look at the data."
             )
 
-    def _record(self, epoch: int, loss: float) -> bool:
+    def _record(self, epoch: int, loss: float | None) -> bool:
         """Validate, report, and keep the weights if they are the best so far; return whether they are."""
         record: dict[str, Any] = {"epoch": epoch, "step": self.steps, "seconds": self.seconds, "loss": loss}
         record["progress"] = min(1.0, self.progress)

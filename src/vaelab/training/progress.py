@@ -46,7 +46,10 @@ class Progress:
     def report(self, record: dict[str, Any], history: History) -> None:
         """Show one record of the loop."""
         best = " best" if history.best is record and "elbo" in record else ""
-        figures = [f"epoch {record['epoch']}", f"loss {record['loss']:.2f}"]
+        figures = [
+            f"epoch {record['epoch']}",
+            "no step taken" if record["loss"] is None else f"loss {record['loss']:.2f}",
+        ]
         if "elbo" in record:
             figures += [f"validation ELBO {record['elbo']:.2f}{best}", f"KL {record['kl']:.2f}"]
         if history.skipped:
