@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from exact import Linear_, check, close, f64, generator, linear, log_normal, normal, real_rows
+from exact import Linear_, bounded, check, close, f64, generator, linear, log_normal, normal, real_rows
 from vaelab import likelihoods, posteriors, priors
 from vaelab.data import Dataset, Schema
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, mutual_information
@@ -135,7 +135,7 @@ def bits_per_dimension_of_masses() -> None:
     model = VAE(prior=priors.Gaussian(2), posterior=posterior, likelihood=likelihood).double()
     found = evaluate_model(model, Rows(data, dtype=torch.float64), samples=5)
     mu = 0.5 + f64([-0.1, 0.0, 0.2])
-    s = 0.1 * f64([math.exp(20 / math.pi * math.atan(r * math.pi / 20)) for r in (0.5, 0.0, -0.5)])
+    s = 0.1 * f64([math.exp(bounded(f64(r)).item()) for r in (0.5, 0.0, -0.5)])
     x, half = data.x / (bins - 1), 0.5 / (bins - 1)
     upper, lower = torch.sigmoid((x + half - mu) / s), torch.sigmoid((x - half - mu) / s)
     truth = (upper - torch.where(data.x == 0, 0.0, lower)).log().sum(1).mean()
@@ -238,7 +238,7 @@ def training_keeps_the_best_bound() -> None:
 def bound_by_hand(state: dict[str, Tensor], x: Tensor, eps: Tensor) -> tuple[float, float]:
     out = x @ state["posterior.network.map.weight"].T + state["posterior.network.map.bias"]
     mean, raw = out.chunk(2, -1)
-    deviation = (raw / (1 + (raw / 10) ** 2).sqrt()).exp()
+    deviation = bounded(raw).exp()
     z = mean + deviation * eps
     centre = z @ state["likelihood.network.map.weight"].T + state["likelihood.network.map.bias"]
     log_px = log_normal(x, centre, 0.3).sum(-1)
@@ -284,7 +284,7 @@ def use_speaks_the_users_units() -> None:
     model.likelihood.network = MLP(2, 5, (6,), "tanh").double()
     mean, raw = model.posterior.network(rows.data).chunk(2, -1)
     eps = SharedNoise(stream(0, "reconstruct")).normal((32, 4, 2), like)
-    z = mean + (raw / (1 + (raw / 10) ** 2).sqrt()).exp() * eps
+    z = mean + bounded(raw).exp() * eps
     truth = model.likelihood.network(z).mean(0) * scale + loc
     close(reconstruct(model, rows), truth, what="reconstructions")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
-from exact import check, close, design, f64, generator, linear, log_normal, normal, unbounded
+from exact import bounded, check, close, design, f64, generator, linear, log_normal, normal, unbounded
 from vaelab import likelihoods, posteriors, priors
 from vaelab.distributions import DiscretizedLogistic, closed_form_kl, draw
 from vaelab.models import VAE
@@ -102,7 +102,7 @@ def likelihoods_are_normalised() -> None:
             network = Fixed(f64([[loc], [raw]]))
             px = likelihoods.DiscretizedLogistic(network, (1,), bins, low, high)(z)
             span, half = high - low, (high - low) / (bins - 1) / 2
-            mu, s = low + span * (0.5 + loc), 0.1 * span * math.exp(20 / math.pi * math.atan(raw * math.pi / 20))
+            mu, s = low + span * (0.5 + loc), 0.1 * span * math.exp(bounded(f64(raw)).item())
             x = torch.linspace(low, high, bins, dtype=torch.float64)
             cdf = torch.sigmoid((x + half - mu) / s)
             cdf[-1] = 1

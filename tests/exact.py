@@ -55,6 +55,12 @@ def log_normal(x: Tensor, mean: Tensor | float, deviation: Tensor | float) -> Te
     return -0.5 * ((x - mean) / deviation) ** 2 - deviation.log() - 0.5 * LOG_2PI
 
 
+def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
+    """(2 bound / pi) arctan(pi raw / (2 bound)): how a log-deviation is kept within ±bound."""
+    slope = math.pi / (2 * bound)
+    return (slope * raw).atan() / slope
+
+
 def unbounded(y: Tensor, bound: float = 10.0) -> Tensor:
     """Return the raw number that `conditional.bounded` turns into y."""
     slope = math.pi / (2 * bound)
