@@ -20,13 +20,21 @@ from ..options import read_toml
 
 EXAMPLES = """Examples:
 
-    vaelab demo                                  the first minute, on bundled digits
-    vaelab train customers.csv --latent-dim 4    a model of your own table, images (a folder) or arrays
-    vaelab evaluate runs/customers-1             bound, evidence, what the latents carry
-    vaelab generate runs/customers-1 -n 64 -o new.csv
+  vaelab demo                         the first minute, on bundled digits
+  vaelab train table.csv              a table, an array file, a folder of images
+  vaelab evaluate runs/table-1        bound, evidence, what the latents carry
+  vaelab generate runs/table-1 -n 64 -o new.csv
 """
 
-COMMANDS = ("demo", "train", "evaluate", "generate", "reconstruct", "info", "recipes")
+COMMANDS = {
+    "demo": "The first minute: train on bundled digits, judge, draw.",
+    "train": "Data in, run folder out.",
+    "evaluate": "Bound, evidence and what the latents carry, with standard errors.",
+    "generate": "New rows: z from the prior, then x from p(x | z).",
+    "reconstruct": "What the model makes of rows.",
+    "info": "What a model file holds.",
+    "recipes": "Published models by name.",
+}
 
 
 def build_app() -> App:
@@ -38,8 +46,8 @@ def build_app() -> App:
         help_format="plaintext",
         version=__version__,
     )
-    for name in COMMANDS:
-        app.command(f"vaelab.cli.{name}:{name}", name=name)
+    for name, what in COMMANDS.items():
+        app.command(f"vaelab.cli.{name}:{name}", name=name, help=what)
     return app
 
 

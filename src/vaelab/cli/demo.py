@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: int = 250) -> None:
+def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: int = 100) -> None:
     """Train a VAE on the 1,797 bundled digits, judge it, and draw what it does. At most a minute.
 
     Parameters
