@@ -30,6 +30,7 @@ LAYERS = (
     "parts",
     "recipes",
     "options",
+    "choices",
     "splits",
     "folder",
     "run",

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data import Dataset, Schema, choose_likelihood, open_source
+from .choices import as_the_likelihood_reads, check_support, choose_parts
+from .data import Dataset, open_source
 from .errors import EnvironmentFault, UsageError
-from .likelihoods import DiscretizedLogistic
 from .objectives import ELBO, Objective
 from .options import TrainOptions
-from .parts import Spec, parse
+from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
@@ -142,55 +142,16 @@ def plan_run(source: Any, **options: Any) -> Plan:
     if latent_dim < 1:
         raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
 
-    parts: dict[str, Any] = {**recipe.parts}
-    likelihood, reason = choose_likelihood(schema)
-    if chosen.likelihood is not None:
-        parts["likelihood"], reason = chosen.likelihood, "it was asked for"
-    elif "likelihood" in parts:
-        reason = f"the recipe {recipe.name} has it"
-    else:
-        parts["likelihood"] = likelihood
-    parts |= {
-        role: value for role in ("prior", "posterior", "activation") if (value := getattr(chosen, role)) is not None
-    }
-    if chosen.hidden is not None:
-        parts["hidden"] = _widths(chosen.hidden)
     settings = _settings(chosen, recipe, splits)
-    goal = _objective(chosen, parts.get("objective", "elbo"), math.ceil(len(splits.train) / settings.batch_size))
-    parts["objective"] = str(goal)
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # initial weights come from the global generator: seeded here, then restored
+    steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
+    parts, specs, reason = choose_parts(chosen, recipe, schema, steps_per_epoch)
+    splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
+    # initial weights come from the global generator: seeded here, and put back
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model, objective = recipe(schema.model_shape, latent_dim, **parts)
-    check_support(model, schema)
-    specs = {
-        "prior": parse("prior", parts.get("prior", "gaussian")),
-        "posterior": parse("posterior", parts.get("posterior", "gaussian")),
-        "likelihood": parse("likelihood", parts["likelihood"]),
-        "objective": goal,
-    }
+    check_support(model, splits.schema)
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(width) for width in text.split(",") if width.strip())
-    except ValueError:
-        raise UsageError(f'hidden is {text!r}: expected widths such as "500,500".') from None
-
-
-def _objective(options: TrainOptions, text: str, steps_per_epoch: int) -> Spec:
-    """Return the objective with --beta, --free-bits and --warmup written into it."""
-    spec = parse("objective", options.objective or text)
-    asked = {"beta": options.beta, "free_bits": options.free_bits, "warmup": options.warmup}
-    arguments = {name: value for name, value in asked.items() if value is not None}
-    if arguments and not issubclass(spec.part, ELBO):
-        name = next(iter(arguments)).replace("_", "-")
-        raise UsageError(f"--{name} belongs to the objective elbo, not to {spec.name}.")
-    if "warmup" in arguments:
-        arguments["warmup"] = round(arguments["warmup"] * steps_per_epoch)
-    return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
 
 
 def _settings(options: TrainOptions, recipe: Recipe, splits: Splits) -> Settings:
@@ -198,26 +159,6 @@ def _settings(options: TrainOptions, recipe: Recipe, splits: Splits) -> Settings
     named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience")
     asked = {name: value for name in named if (value := getattr(options, name)) is not None}
     return Settings(**{**recipe.settings(splits.train), **asked}, seed=options.seed)
-
-
-def check_support(model: nn.Module, schema: Schema) -> None:
-    """Refuse a likelihood that the values cannot have come from."""
-    likelihood: Any = model.likelihood
-    kind = type(likelihood).__name__
-    if kind == "Bernoulli" and schema.values != "binary":
-        low, high = (schema.low, schema.high) if schema.values == "integer" else ("real", "numbers")
-        raise UsageError(
-            f"the Bernoulli likelihood needs values 0 or 1, but {schema.name} has {low}..{high}. "
-            "Use --binarize stochastic for images, or another --likelihood."
-        )
-    if isinstance(likelihood, DiscretizedLogistic) and schema.values == "integer":
-        bins = (schema.high or 0) - (schema.low or 0) + 1
-        if likelihood.bins != bins:
-            raise UsageError(
-                f"{schema.name} has {bins} levels, but the likelihood has bins={likelihood.bins}. Leave bins out."
-            )
-    if isinstance(likelihood, DiscretizedLogistic) and schema.values == "real":
-        raise UsageError(f"the discretised logistic needs integers, but {schema.name} has real numbers. Use gaussian.")
 
 
 def pick_device(name: str) -> torch.device:
@@ -265,6 +206,7 @@ def fit(
     target = pick_device(device)
     splits = split(data if isinstance(data, Dataset) else open_source(data), validation, seed, scale=standardise)
     held_out = splits.validation
+    check_support(model, splits.schema)
     with Progress(progress) as shown:
 
         def report(record: dict[str, Any], history: History) -> None:

@@ -22,10 +22,18 @@ class Splits:
         """The schema with the fitted scaling."""
         return self.train.schema
 
+    def under(self, schema: Schema) -> Splits:
+        """Return the same rows in the units of a schema."""
+        return Splits(self.train.with_schema(schema), _under(self.validation, schema), _under(self.test, schema))
+
     def by_name(self) -> dict[str, Dataset]:
         """Return the parts that exist."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def _under(data: Dataset | None, schema: Schema) -> Dataset | None:
+    return None if data is None else data.with_schema(schema)
 
 
 def split(data: Dataset, validation: float, seed: int, *, scale: bool = True, schema: Schema | None = None) -> Splits:
@@ -35,11 +43,7 @@ def split(data: Dataset, validation: float, seed: int, *, scale: bool = True, sc
         train = train.with_schema(schema)
     elif scale:
         train = train.fit_scaling()
-
-    def same_units(part: Dataset | None) -> Dataset | None:
-        return None if part is None else part.with_schema(train.schema)
-
-    return Splits(train, same_units(held_out), same_units(data.test))
+    return Splits(train, held_out, data.test).under(train.schema)
 
 
 def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schema | None = None) -> Splits:

@@ -110,6 +110,17 @@ def test_evaluate_has_the_figures_it_promises(digits: Path, capsys: pytest.Captu
     assert figures["bits_per_dimension"] == pytest.approx(-figures["elbo"]["value"] / (64 * np.log(2)))
 
 
+@pytest.mark.parametrize("likelihood", ["categorical", "discretized-logistic"])
+def test_a_grid_can_be_read_as_categories_or_as_numbers(likelihood: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--latent-dim", "3", "--epochs", "20", "--likelihood", likelihood]
+    assert run(["train", "digits", *options, "--out", str(out), "-q"]) == 0
+    judged = load(out).evaluate(samples=20)
+    assert judged.elbo is not None
+    assert judged.elbo.value > -0.7 * 64 * np.log(17), "no better than guessing one of 17 levels"
+    assert set(load(out).generate(50).unique().tolist()) <= set(range(17))
+
+
 def test_an_autoencoder_has_no_bound_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "ae")
     assert run(["train", "digits", "--recipe", "autoencoder", *QUICK, "--out", out, "-q"]) == 0
@@ -131,7 +142,13 @@ def test_an_autoencoder_has_no_bound_and_says_so(tmp_path: Path, capsys: pytest.
         (["train", "digits", "--recipe", "betavae"], 2, "Did you mean beta-vae?"),
         (["train", "digits", "--likelihood", "gausian"], 2, "Did you mean gaussian?"),
         (["train", "digits", "--likelihood", "gaussian:scael=shared"], 2, "Did you mean scale?"),
-        (["train", "digits", "--likelihood", "bernoulli"], 2, "needs values 0 or 1, but digits has 0..16"),
+        (
+            ["train", "digits", "--likelihood", "bernoulli"],
+            2,
+            "is for binary values, but digits has integer ones, 0..16",
+        ),
+        (["train", "digits", "--likelihood", "discretized-logistic:bins=256"], 2, "digits has 17 levels"),
+        (["train", "digits", "--binarize", "threshold", "--likelihood", "gaussian"], 2, "has binary ones"),
         (["train", "digits", "--objective", "iwae", "--beta", "2"], 2, "--beta belongs to the objective elbo"),
         (["train", "digits", "--epochs", "0"], 2, "epochs"),
         (["train", "digits", "--epochs", "x"], 2, "--epochs"),

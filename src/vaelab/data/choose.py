@@ -11,11 +11,9 @@ def choose_likelihood(schema: Schema) -> tuple[str, str]:
         how = {"stochastic": "grey values are drawn to 0 or 1", "threshold": "grey values are cut to 0 or 1"}
         return "bernoulli", how.get(schema.binarize or "", f"every value is {schema.low} or {schema.high}")
     if schema.values == "integer":
-        low, high = schema.grid
-        return (
-            f"discretized-logistic:bins={high - low + 1}",
-            f"values are integers from {schema.low} to {schema.high}",
-        )
+        return f"discretized-logistic:bins={schema.levels}", f"values are integers from {schema.low} to {schema.high}"
+    if schema.values == "category":
+        return f"categorical:categories={schema.levels}", f"values are categories {schema.low} to {schema.high}"
     if schema.layout == "image":
         return "gaussian:scale=shared", "the pixels are treated as real numbers"
     what = "columns" if schema.layout == "table" else "entries"

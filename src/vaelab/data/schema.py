@@ -14,7 +14,7 @@ from ..part import Part
 from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
-Values = Literal["binary", "integer", "real"]
+Values = Literal["binary", "integer", "category", "real"]
 
 BINARIZATIONS = ("stochastic", "fixed", "threshold")
 
@@ -25,8 +25,9 @@ class Schema(Part):
     name       what the data are called ("mnist", "wine_red"); never a path
     layout     "image" (H, W) or (H, W, C), for the model (C, H, W); "table" (columns,); "array" any shape
     shape      one row as the user has it
-    values     "binary", "integer" (the grid low, low + 1, ..., high) or "real"
-    low, high  the grid of the raw values; x is (raw - low) / (high - low) unless the values are real
+    values     "binary", "integer" (the grid low, low + 1, ..., high), "category" (the same grid, without its order)
+               or "real"
+    low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories
     binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
     columns    names of the modelled columns of a table, in the order of x
     constants  (name, value) of columns that never vary: stored, not modelled, reproduced on output
@@ -97,6 +98,11 @@ class Schema(Part):
         return (1, *self.shape) if len(self.shape) == 2 else (self.shape[2], *self.shape[:2])
 
     @property
+    def levels(self) -> int:
+        """How many values a grid has."""
+        return self.grid[1] - self.grid[0] + 1
+
+    @property
     def grid(self) -> tuple[int, int]:
         """The lowest and highest raw value; 0 and 1 where no grid is known."""
         return (0, 1) if self.low is None or self.high is None else (self.low, self.high)
@@ -128,7 +134,7 @@ class Schema(Part):
         if self.values == "real":
             return self.loc.to(like.device, like.dtype), self.scale.to(like.device, like.dtype)
         low, high = self.grid
-        return low, high - low
+        return low, 1 if self.values == "category" else high - low
 
     def encode(self, raw: Tensor, noise: Noise | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """x = (raw - loc) / scale, with unobserved (NaN) entries 0; grey values become 0/1 by `binarize`.
@@ -161,7 +167,7 @@ class Schema(Part):
         rows = self.restore(x).double()
         loc, scale = self._affine(rows)
         raw = rows * scale + loc
-        return raw.round().clamp(self.low, self.high) if round and self.values == "integer" else raw
+        return raw.round().clamp(self.low, self.high) if round and self.values in ("integer", "category") else raw
 
     def log_det(self, observed: Tensor | None = None, *, density: bool = False) -> Tensor:
         """log |dx / draw|, summed over the (observed) entries: log p(raw) = log p(x) + log_det.

@@ -15,10 +15,13 @@ class Likelihood(Conditional):
 
     Shapes: z (*lead, Z); the distribution has batch shape `lead` and event shape `shape`. A family says through
     `outputs` which shape its network must give, and through `discrete` whether log p(x | z) is a mass (nats that no
-    change of units moves) or a density.
+    change of units moves) or a density; by `values` and `levels`, data that it cannot be a law of are refused before
+    training.
     """
 
     discrete: ClassVar[bool]
+    values: ClassVar[tuple[str, ...]] = ("binary", "integer", "category", "real")  # whose x it can be a law of
+    levels: ClassVar[str | None] = None  # the argument that says how many values x has
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ class Bernoulli(Likelihood):
     """
 
     discrete: ClassVar[bool] = True
+    values = ("binary",)
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""

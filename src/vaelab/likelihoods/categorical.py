@@ -18,6 +18,8 @@ class Categorical(Likelihood):
     """
 
     discrete: ClassVar[bool] = True
+    values = ("category",)
+    levels = "categories"
 
     def __init__(self, network: nn.Module, shape: Sequence[int], categories: int) -> None:
         super().__init__(network, shape)

@@ -24,6 +24,8 @@ class DiscretizedLogistic(Likelihood):
     """
 
     discrete: ClassVar[bool] = True
+    values = ("integer",)
+    levels = "bins"
 
     def __init__(
         self,

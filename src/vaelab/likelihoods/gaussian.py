@@ -30,6 +30,7 @@ class Gaussian(Likelihood):
     """
 
     discrete: ClassVar[bool] = False
+    values = ("integer", "real")
     variance: Tensor
 
     def __init__(

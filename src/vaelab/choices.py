@@ -1,0 +1,94 @@
+"""Which parts a run gets: the recipe's, the options', and a likelihood that the data can have come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .data import Schema, choose_likelihood
+from .errors import UsageError
+from .likelihoods import Likelihood
+from .objectives import ELBO
+from .options import TrainOptions
+from .parts import Spec, parse
+from .recipes import DEFAULTS, Recipe
+
+
+def choose_parts(
+    options: TrainOptions, recipe: Recipe, schema: Schema, steps_per_epoch: int
+) -> tuple[dict[str, Any], dict[str, Spec], str]:
+    """Return the recipe's keyword arguments, the specification of each part, and why this likelihood."""
+    parts = {**DEFAULTS, **recipe.parts}
+    if options.likelihood is not None:
+        parts["likelihood"], reason = options.likelihood, "it was asked for"
+    elif "likelihood" in recipe.parts:
+        reason = f"the recipe {recipe.name} has it"
+    else:
+        parts["likelihood"], reason = choose_likelihood(schema)
+    asked = {role: getattr(options, role) for role in ("prior", "posterior", "activation", "objective")}
+    parts |= {role: value for role, value in asked.items() if value is not None}
+    if options.hidden is not None:
+        parts["hidden"] = _widths(options.hidden)
+    specs = {
+        "prior": parse("prior", parts["prior"], given=("latent_dim",)),
+        "posterior": parse("posterior", parts["posterior"], given=("network", "latent_dim")),
+        "likelihood": _with_levels(parse("likelihood", parts["likelihood"], given=("network", "shape")), schema),
+        "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
+    }
+    return {**parts, **{role: str(spec) for role, spec in specs.items()}}, specs, reason
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(",") if width.strip())
+    except ValueError:
+        raise UsageError(f'hidden is {text!r}: expected widths such as "500,500".') from None
+
+
+def _with_levels(spec: Spec, schema: Schema) -> Spec:
+    """Return a likelihood on a grid with the number of levels of the data, unless it was given."""
+    if spec.part.levels is None or schema.values == "real":
+        return spec
+    return Spec(spec.role, spec.name, spec.part, {spec.part.levels: schema.levels, **spec.arguments})
+
+
+def _weighted(spec: Spec, options: TrainOptions, steps_per_epoch: int) -> Spec:
+    """Return the objective with --beta, --free-bits and --warmup (in epochs) written into it."""
+    asked = {"beta": options.beta, "free_bits": options.free_bits, "warmup": options.warmup}
+    arguments = {name: value for name, value in asked.items() if value is not None}
+    if arguments and not issubclass(spec.part, ELBO):
+        name = next(iter(arguments)).replace("_", "-")
+        raise UsageError(f"--{name} belongs to the objective elbo, not to {spec.name}.")
+    if "warmup" in arguments:
+        arguments["warmup"] = round(arguments["warmup"] * steps_per_epoch)
+    return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
+
+
+def as_the_likelihood_reads(schema: Schema, likelihood: type[Likelihood]) -> Schema:
+    """Return the schema under which a likelihood of categories reads integers as codes; else the same one."""
+    if schema.values == "integer" and likelihood.values == ("category",):
+        return schema.replace(values="category")
+    return schema
+
+
+def check_support(model: nn.Module, schema: Schema) -> None:
+    """Refuse a likelihood that the values cannot have come from."""
+    likelihood = getattr(model, "likelihood", None)
+    if not isinstance(likelihood, Likelihood):
+        return
+    name, has = type(likelihood).__name__, schema.values
+    if has not in likelihood.values:
+        grid = "" if has == "real" else f", {schema.low}..{schema.high}"
+        fit = choose_likelihood(schema)[0]
+        binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
+        raise UsageError(
+            f"the {name} likelihood is for {' or '.join(likelihood.values)} values, "
+            f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
+        )
+    levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels
+    if has != "real" and levels != schema.levels:
+        raise UsageError(
+            f"{schema.name} has {schema.levels} levels, but the likelihood has {likelihood.levels}={levels}. "
+            f"Use {likelihood.levels}={schema.levels}."
+        )
