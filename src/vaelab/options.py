@@ -52,8 +52,8 @@ class TrainOptions:
     """Largest norm of the gradient (default: none)."""
     patience: int | None = None
     """Reports without a better validation bound before training stops (default: 20)."""
-    validation: float = 0.1
-    """Rows held out: a fraction below 1, or a count; 0 trains on all and keeps the last weights."""
+    validation: float | str = 0.1
+    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights."""
     seed: int = 0
     """Seed of the initial weights, the split, the order and the noise."""
     device: str = "auto"

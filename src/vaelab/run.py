@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,12 @@ class Run:
     def write(self, folder: Path, source: str, options: TrainOptions) -> None:
         """Write the run's folder; the model last, so that a folder with a model is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        file = Path(source.partition(".npz:")[0])
-        # a later command finds the rows again wherever it is run
-        place = str(Path(source).absolute()) if file.exists() else source
+        if isinstance(options.validation, str):
+            options = replace(options, validation=_anywhere(options.validation))
         records = [] if self.history is None else self.history.records
         finite = [{k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in records]
         write_durably(folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in finite).encode())
-        write_durably(folder / "config.toml", to_toml(place, options))
+        write_durably(folder / "config.toml", to_toml(_anywhere(source), options))
         self.save(folder / MODEL_FILE)
         self.folder = folder
 
@@ -121,6 +120,11 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
     if data.schema.shape != schema.shape:
         raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
     return Dataset(data.x, schema, data.observed, data.labels, data.ids)
+
+
+def _anywhere(name: str) -> str:
+    """Return a path as an absolute one, so that it is found wherever a later command is run; other names stay."""
+    return str(Path(name).absolute()) if Path(name.partition(".npz:")[0]).exists() else name
 
 
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:

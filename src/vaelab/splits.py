@@ -53,4 +53,8 @@ def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schem
     if options.missing is not None:
         how["missing"] = tuple(options.missing.split(","))
     data = source if isinstance(source, Dataset) else open_source(source, **how)
-    return split(as_real(data) if real else data, options.validation, options.seed, schema=schema)
+    data = as_real(data) if real else data
+    if isinstance(options.validation, str):
+        alone = split(data, 0, options.seed, schema=schema)
+        return Splits(alone.train, open_source(options.validation, schema=alone.schema), alone.test)
+    return split(data, options.validation, options.seed, schema=schema)

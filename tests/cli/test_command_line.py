@@ -273,6 +273,19 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert load(out).generate(2).shape == (2, 8, 8)
 
 
+def test_validation_rows_can_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    pl.DataFrame(rows[:40], schema=["a", "b", "c"]).write_csv(tmp_path / "t.csv")
+    pl.DataFrame(rows[40:, ::-1].copy(), schema=["c", "b", "a"]).write_csv(tmp_path / "v.csv")
+    arguments = [str(tmp_path / "t.csv"), "--validation", str(tmp_path / "v.csv"), *QUICK]
+    assert run(["train", *arguments, "--out", str(tmp_path / "run"), "-q"]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", str(tmp_path / "run"), "--samples", "5", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["rows"], figures["split"]) == (20, "validation")
+    assert run(["train", str(tmp_path / "t.csv"), "--validation", str(tmp_path / "w.csv"), *QUICK]) == 3
+
+
 def test_changed_data_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "t.csv"
     rows = np.random.default_rng(0).normal(size=(60, 3))
