@@ -13,6 +13,8 @@ Every message is one line: what, where, expected, got, and what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class VaelabError(Exception):
     """The base of every error that vaelab raises on purpose."""
@@ -45,9 +47,11 @@ class EnvironmentFault(VaelabError, RuntimeError):
 
 
 class TrainingError(VaelabError, RuntimeError):
-    """Training stopped because the loss is not finite."""
+    """Training stopped because the loss is not finite; `history` and `run` hold what was reached before."""
 
     exit_code = 6
+    history: Any = None
+    run: Any = None
 
 
 class VerificationError(VaelabError, RuntimeError):

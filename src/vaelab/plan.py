@@ -12,7 +12,7 @@ from torch import nn
 
 from .choices import as_the_likelihood_reads, check_support, choose_parts
 from .data import Dataset, open_source
-from .errors import EnvironmentFault, UsageError
+from .errors import EnvironmentFault, TrainingError, UsageError
 from .objectives import ELBO, Objective
 from .options import TrainOptions
 from .parts import Spec
@@ -74,18 +74,25 @@ class Plan:
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
 
     def run(self, report: Report = lambda record, history: None) -> Run:
-        """Train and return the run."""
+        """Train and return the run. Raises TrainingError, which holds the run as far as it came."""
         validation = self.splits.validation
         with self._threads():
-            history = optimise(
-                self.model,
-                self.objective,
-                self._rows(self.splits.train),
-                None if validation is None else self._rows(validation),
-                self.settings,
-                report,
-            )
-            return Run(self.model.cpu(), self.splits.schema, self._meta(history), history, self.splits.by_name())
+            try:
+                history = optimise(
+                    self.model,
+                    self.objective,
+                    self._rows(self.splits.train),
+                    None if validation is None else self._rows(validation),
+                    self.settings,
+                    report,
+                )
+            except TrainingError as error:
+                error.run = self._finished(error.history) if error.history.best else None
+                raise
+            return self._finished(history)
+
+    def _finished(self, history: History) -> Run:
+        return Run(self.model.cpu(), self.splits.schema, self._meta(history), history, self.splits.by_name())
 
     def _rows(self, data: Dataset) -> Rows:
         return Rows(data, device=self.device)

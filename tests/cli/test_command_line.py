@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from torch import Tensor
 
+from vaelab import ELBO, Terms
 from vaelab.cli import COMMANDS, run
 from vaelab.run import load
 
@@ -271,6 +273,27 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert "Traceback" not in said[1]
     assert "interrupted" in said[1]
     assert load(out).generate(2).shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize("epochs_before", [0, 2])
+def test_a_loss_that_is_not_finite_ends_with_the_best_so_far(
+    epochs_before: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = ELBO.bound
+
+    def breaks(self: ELBO, terms: Terms, step: int) -> Tensor:
+        return bound(self, terms, step) * (1.0 if step < 17 * epochs_before else float("nan"))
+
+    monkeypatch.setattr(ELBO, "bound", breaks)
+    out = tmp_path / "run"
+    options = ["--latent-dim", "3", "--hidden", "32", "--epochs", "9"]
+    assert run(["train", "digits", *options, "--out", str(out), "-q"]) == 6
+    said = capsys.readouterr().err
+    assert said.startswith("error: the loss is not finite: 50 steps in a row, first at step ")
+    assert "the objective" in said
+    assert (f"are in {out}" in said) == out.exists() == (epochs_before > 0)
+    if out.exists():
+        assert load(out).meta["best"]["epoch"] == epochs_before
 
 
 def test_validation_rows_can_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..errors import UsageError
+from ..errors import TrainingError, UsageError
 from ..options import TrainOptions, read_toml
 
 
@@ -63,7 +63,13 @@ def train(
             print(json.dumps({"plan": plan.describe().splitlines(), "estimate": plan.estimate()}))
         return 0
     with Progress("off" if quiet else "auto") as progress:
-        run = plan.run(progress.report)
+        try:
+            run = plan.run(progress.report)
+        except TrainingError as error:
+            if error.run is not None:
+                error.run.write(folder, source, options)
+                raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
+            raise
     run.write(folder, source, options)
     for line in run.warnings():
         print(f"warning: {line}", file=sys.stderr)

@@ -91,7 +91,8 @@ def optimise(
     """Train `model` in place and return the history.
 
     With validation rows the weights that end in the model are those of the best validation bound at beta = 1; without,
-    the last ones. Ctrl-C ends the loop as if its time were up. Raises TrainingError after 50 non-finite steps in a row.
+    the last ones. Ctrl-C ends the loop as if its time were up. Raises TrainingError after 50 non-finite steps in a row,
+    the model then left as it would be at the end.
     """
     settings = settings or Settings()
     run = _Run(model, objective, train, valid, settings, report)
@@ -99,6 +100,9 @@ def optimise(
         run.loop()
     except KeyboardInterrupt:
         run.history.stopped = "interrupted"
+    except TrainingError as error:
+        run.history.stopped, error.history = "not finite", run.history
+        raise
     finally:
         run.close()
     return run.history
@@ -219,20 +223,20 @@ class _Run:
         if self.bad_in_a_row >= GIVE_UP_AFTER:
             raise TrainingError(
                 f"the loss is not finite: {self.bad_in_a_row} steps in a row, first at {self.history.first_bad}. "
-                "The best weights so far are kept. Try a lower learning rate (--lr), --clip 1000, or look at the data."
+                "Try a lower learning rate (--lr), --clip 1000, or look at the data."
             )
 
     def _record(self, epoch: int, loss: float | None) -> bool:
         """Validate, report, and keep the weights if they are the best so far; return whether they are."""
         record: dict[str, Any] = {"epoch": epoch, "step": self.steps, "seconds": self.seconds, "loss": loss}
         record["progress"] = min(1.0, self.progress)
-        better = True
+        better = loss is not None  # an epoch without a step is no candidate
         if self.valid is not None:
             self.model.eval()
             elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
             self.model.train()
             record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
-            better = math.isfinite(elbo) and (self.history.best is None or elbo > self.history.best["elbo"])
+            better &= math.isfinite(elbo) and (self.history.best is None or elbo > self.history.best["elbo"])
         if better:
             self.history.best = record
             if self.valid is not None:
