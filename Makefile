@@ -23,7 +23,8 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/plain_pytorch.py --help
+	$(BIN)/python benchmarks/linear_exact.py
+	$(BIN)/python benchmarks/plain_pytorch.py
 
 clean:
 	rm -rf .venv build dist

@@ -64,7 +64,7 @@ def table(judged: Evaluation) -> str:
         ]
     if judged.bits_per_dimension is not None:
         lines.append(f"  bits per dimension  {judged.bits_per_dimension:.4f}   of the ELBO")
-    if judged.kl_per_dimension is not None:
+    if judged.kl_per_dimension is not None and len(judged.kl_per_dimension) > 1:  # one: q does not factorise
         lines.append("  KL per dimension    " + " ".join(f"{v:.2f}" for v in judged.kl_per_dimension))
     lines.append(f"  active units        {judged.active_units}")
     if judged.mutual_information is not None:
