@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from oracles import F64, close, given, noise, rows
-from vaelab import likelihoods, posteriors, priors
+from vaelab import fit, likelihoods, posteriors, priors
+from vaelab.data import open_source
 from vaelab.evaluation import evidence_rows
 from vaelab.models import VAE
 from vaelab.networks import MLP, Linear, OneHot
@@ -107,3 +111,20 @@ def test_images_and_categories_are_read_as_they_say() -> None:
     close(read(x), nn.functional.linear(unit, read.network.map.weight, read.network.map.bias))
     wide = MLP((1, 2, 5), (2, 3), (7,)).double()
     assert wide(torch.zeros(K, B, 1, 2, 5, dtype=F64)).shape == (K, B, 2, 3)
+
+
+def test_a_conditional_model_is_trained_and_judged_with_its_conditions() -> None:
+    """x = c + noise: given c, the best mean log-density is that of the noise; without it, that of c + noise."""
+    c = torch.randn(400, 1, dtype=F64)
+    x = c + 0.1 * torch.randn(400, 1, dtype=F64)
+    data = replace(open_source(x.numpy()), condition=c)
+    told = VAE(
+        prior=priors.Gaussian(1),
+        posterior=posteriors.Gaussian(Linear(1, 2, condition=1), 1),
+        likelihood=likelihoods.Gaussian(Linear(1, 1, condition=1), (1,)),
+    )
+    run = fit(told, data, epochs=150, validation=0, progress="off", lr=0.02)
+    judged = run.evaluate(data, samples=50)
+    assert judged.elbo is not None
+    noise = -0.5 * math.log(2 * math.pi * math.e * 0.1**2)
+    assert abs(judged.elbo.value - noise) < 5 * judged.elbo.se + 0.05

@@ -46,7 +46,7 @@ class Plan:
         held = (
             f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
-        parts = self.specs
+        parts, threads = self.specs, self.options.threads or torch.get_num_threads()
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
             f"split    {len(train):,} train, {held}"
@@ -54,7 +54,7 @@ class Plan:
             f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}",
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
-            f"device   {self.device.type}, {torch.get_num_threads()} threads, seed {self.settings.seed}",
+            f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]
         return "\n".join([*lines, *(f"note     {note}" for note in train.notes)])
 

@@ -119,7 +119,7 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
         data = as_real(data)
     if data.schema.shape != schema.shape:
         raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
-    return Dataset(data.x, schema, data.observed, data.labels, data.ids)
+    return replace(data, schema=schema, test=None)
 
 
 def _anywhere(name: str) -> str:
