@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,36 @@ def few_draws_by_hand() -> None:
     for row in (0, 13):
         alone = evidence_rows(o.model, real_rows(rows.data[row : row + 1]), samples=7, shared=True)
         close(alone.evidence[0], shared.evidence[row], what="a row's score alone and in a batch")
+
+
+@check
+def codes_are_counted_from_the_lowest() -> None:
+    """A category is its place on the grid, 0 .. levels - 1, not a share of the range; its mass knows no units."""
+    schema = Schema(name="check", layout="array", shape=(3,), values="category", low=2, high=6)
+    raw = f64([[2, 3, 6], [4, 5, 2]])
+    codes = schema.encode(raw, dtype=torch.float64)
+    assert torch.equal(codes, raw - 2), f"codes {codes.tolist()}"
+    assert torch.equal(schema.decode(codes, round=True), raw), "codes and back"
+    assert schema.log_det() == 0
+    logits = normal(3, 5, seed=3)
+    network = Linear(2, (3, 5)).double()
+    with torch.no_grad():
+        network.map.weight.zero_()
+        network.map.bias.copy_(logits.flatten())
+    px = likelihoods.Categorical(network, (3,), 5)(torch.zeros(1, 2, dtype=torch.float64))
+    picked = logits.log_softmax(-1)[torch.arange(3), (raw - 2).long()].sum(-1)
+    close(px.log_prob(codes), picked, what="log-mass of codes")
+
+
+@check
+def conditions_stay_with_their_rows() -> None:
+    """The condition of a row goes where the row goes."""
+    x = torch.arange(13.0, dtype=torch.float64)[:, None]
+    schema = Schema(name="check", layout="array", shape=(1,), values="real")
+    rows = Rows(replace(Dataset(x, schema), condition=10 * x).take(torch.arange(12, -1, -1)), dtype=torch.float64)
+    for batch in (*rows.shuffled(5, generator(), Noise(generator())), *rows.in_order(5), *rows.first(3).in_order(2)):
+        assert batch.condition is not None
+        assert torch.equal(batch.condition, 10 * batch.x), "a row got the condition of another"
 
 
 @check

@@ -21,7 +21,6 @@ from vaelab.evaluation import (
     collapse_warning,
     evaluate_model,
     evidence_rows,
-    in_precision,
     mutual_information,
 )
 from vaelab.evaluation.evaluate import Estimate
@@ -346,19 +345,6 @@ def test_mutual_information_takes_at_most_so_many_rows() -> None:
     assert value <= math.log(5) + 1e-12
     a, b = mutual_information(model, some, seed=1), mutual_information(model, some, seed=1)
     assert a == b
-
-
-def test_precision_is_a_copy_only_where_needed() -> None:
-    model = nonlinear().eval()
-    assert in_precision(model, F64) is model
-    single = in_precision(model, torch.float32)
-    assert single is not model
-    assert next(model.parameters()).dtype == F64
-    assert next(single.parameters()).dtype == torch.float32
-    model.train()
-    other = in_precision(model, F64)
-    assert not other.training
-    assert model.training
 
 
 def test_evaluation_does_not_train() -> None:

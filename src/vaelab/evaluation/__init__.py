@@ -2,7 +2,7 @@
 
 from .collapse import active_units, collapse_warning, mutual_information
 from .evaluate import Estimate, Evaluation, evaluate_model
-from .evidence import RowValues, evidence_rows, in_precision
+from .evidence import RowValues, evidence_rows
 
 __all__ = [
     "Estimate",
@@ -12,6 +12,5 @@ __all__ = [
     "collapse_warning",
     "evaluate_model",
     "evidence_rows",
-    "in_precision",
     "mutual_information",
 ]

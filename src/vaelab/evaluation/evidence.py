@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,13 +37,6 @@ class RowValues:
     kl: Float[Tensor, "N D"] | None
     mean: Float[Tensor, "N Z"]
     closed_form: bool
-
-
-def in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return the model in eval mode with floating numbers of this type: itself if it is so already, else a copy."""
-    if model.training or any(p.dtype != dtype for p in model.parameters()):
-        model = copy.deepcopy(model).to(dtype).eval()
-    return model
 
 
 def evidence_rows(
