@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from .data import Dataset, Schema
 from .errors import DataError, EnvironmentFault, UsageError
 from .options import TrainOptions, read_toml
 from .splits import read_splits
+from .training import History
 
 MODEL_FILE = "model.safetensors"
 
@@ -34,6 +36,20 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
+
+
+def read_history(folder: Path, meta: dict[str, Any]) -> History | None:
+    """Return what happened in the training of a run; None where its metrics.jsonl is gone or damaged."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        records = [dict(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError):
+        return None
+    history = History(records, skipped=meta.get("skipped_steps", 0), first_bad=meta.get("first_bad"))
+    history.stopped = meta.get("stopped", "unknown")
+    history.best = next((r for r in records if r.get("step") == meta.get("best", {}).get("step")), None)
+    history.seconds = records[-1].get("seconds", 0.0) if records else 0.0
+    return history
 
 
 def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], dict[str, Dataset]]:

@@ -17,7 +17,7 @@ from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
 from .errors import ModelFileError, UsageError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
-from .folder import MODEL_FILE, rows_of
+from .folder import MODEL_FILE, read_history, rows_of
 from .options import TrainOptions, to_toml
 from .parts import registry
 from .training import History, Rows
@@ -140,7 +140,11 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
     folder = path if path.is_dir() else None
-    return Run(model.eval(), schema, meta, folder=folder, reopen=rows_of(folder, schema, meta) if folder else None)
+    if folder is None:
+        return Run(model.eval(), schema, meta)
+    return Run(
+        model.eval(), schema, meta, read_history(folder, meta), folder=folder, reopen=rows_of(folder, schema, meta)
+    )
 
 
 def save(run: Run, path: str | Path) -> Path:
