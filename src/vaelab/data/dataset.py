@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +25,8 @@ class Dataset:
 
     x         (N, *shape): uint8 (8-bit images), int32 (16-bit images), else float64, NaN where unobserved
     observed  bool (N, *shape), or None where every entry is observed
-    labels    (N,) or None; ids (N,) or None: row numbers, file names
+    labels    (N,) or None; ids (N,) or None: names of the rows, as the user gave them, or of their files
+    numbers   (N,) where each row stood in its source, from 1; None where they are 1..N
     condition (N, C) float, what p and q are given beside x, or None
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
@@ -35,6 +37,7 @@ class Dataset:
     observed: Tensor | None = None
     labels: NDArray[Any] | None = None
     ids: NDArray[Any] | None = None
+    numbers: NDArray[np.int64] | None = None
     condition: Tensor | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
@@ -47,6 +50,11 @@ class Dataset:
     def observed_model(self) -> Tensor | None:
         """The mask in the model's layout, (N, *model_shape)."""
         return None if self.observed is None else self.schema.arrange(self.observed)
+
+    @property
+    def row_numbers(self) -> NDArray[np.int64]:
+        """Where each row stood in its source, from 1: (N,)."""
+        return np.arange(1, len(self) + 1) if self.numbers is None else self.numbers
 
     @property
     def digest(self) -> str:
@@ -73,6 +81,7 @@ class Dataset:
             observed=None if self.observed is None else self.observed[picked],
             labels=None if self.labels is None else self.labels[where],
             ids=None if self.ids is None else self.ids[where],
+            numbers=self.row_numbers[where],
             condition=None if self.condition is None else self.condition[picked],
             test=None,
         )
@@ -126,17 +135,19 @@ class Dataset:
         """Return these rows in the units of another schema. Raises DataError if one is beyond float32."""
         return replace(self, schema=schema).checked()
 
-    def checked(self) -> Dataset:
-        """Return this data set. Raises DataError if an encoded value is beyond float32."""
+    def checked(self, source: str | None = None) -> Dataset:
+        """Return this data set. Raises DataError if an encoded value is beyond float32, naming its source and row."""
         if self.schema.values == "real" and self.x.dtype == torch.float64:
             largest = torch.finfo(torch.float32).max
             encoded = (self.x - self.schema.loc) / self.schema.scale
             bad = torch.nonzero(encoded.abs() > largest)
             if len(bad):
                 row, *index = bad[0].tolist()
-                where = f"{self.schema.entry(tuple(index))} row {row + 1}"
+                where = f"{self.schema.entry(tuple(index))} row {self.row_numbers[row]}"
                 got = f"{self.x[tuple(bad[0])].item():g}"
-                raise DataError(f"{self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it.")
+                raise DataError(
+                    f"{source or self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it."
+                )
         return self
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import DataError, UsageError
 from ..noise import Noise
 from ..part import Part
+from .reading import Pairs, Reading
 from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
@@ -30,9 +31,10 @@ class Schema(Part):
     low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories
     binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
     columns    names of the modelled columns of a table, in the order of x
-    constants  (name, value) of columns that never vary: stored, not modelled, reproduced on output
+    constants  (name, value) of columns that never vary, numbers or words: stored, not modelled, reproduced on output
     order      all columns in the user's order; one that is neither modelled nor constant had no values at all
     dtypes     the user's type of each column in `order`, so that integers come back as integers
+    reading    (name, value) of how the files are read, see `Reading`: new data are read in the same way
     loc, scale float64, broadcastable to `shape`, used where the values are real
 
     Raises UsageError where the arguments contradict each other.
@@ -52,9 +54,10 @@ class Schema(Part):
         high: int | None = None,
         binarize: str | None = None,
         columns: tuple[str, ...] | None = None,
-        constants: tuple[tuple[str, float], ...] = (),
+        constants: tuple[tuple[str, float | str], ...] = (),
         order: tuple[str, ...] | None = None,
         dtypes: tuple[str, ...] | None = None,
+        reading: Pairs = (),
         loc: Tensor | None = None,
         scale: Tensor | None = None,
     ) -> None:
@@ -62,7 +65,8 @@ class Schema(Part):
         self.name, self.layout, self.values, self.binarize = name, layout, values, binarize
         self.shape, self.low, self.high = tuple(shape), low, high
         self.columns, self.order, self.dtypes = columns, order, dtypes
-        self.constants = tuple((str(key), float(value)) for key, value in constants)
+        self.constants = tuple((str(k), v if isinstance(v, str) else float(v)) for k, v in constants)
+        self.reading = Reading.of(reading).pairs()
         self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
         self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
         self._check()

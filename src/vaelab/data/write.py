@@ -164,7 +164,7 @@ def _columns(values: NDArray[Any], schema: Schema, means: bool) -> list[pl.Serie
     for name, kind in zip(schema.user_columns, kinds):
         column = modelled.get(name)
         if column is None:
-            column = np.full(len(flat), constants.get(name, np.nan))
+            column = np.full(len(flat), constants.get(name, np.nan))  # of words, where the constant is one
         # a constant keeps its type: its mean is itself
         out.append(_typed(pl.Series(name, column), "Float64" if means and name in modelled else kind))
     return out
@@ -174,6 +174,8 @@ def _typed(column: pl.Series, kind: str) -> pl.Series:
     """Return a column of floats as the named type, NaN as null; integers are rounded into their range."""
     import polars as pl
 
+    if kind == "String":
+        return column
     column = column.cast(pl.Float64).fill_nan(None)
     if kind == "Boolean":
         return column.round().clip(0, 1).cast(pl.Boolean)
