@@ -45,7 +45,8 @@ class Reading:
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
-                raise UsageError(f"{name} is {value!r}: expected {', '.join(allowed[:-1])} or {allowed[-1]}.")
+                words = [word if word.isalpha() else f'"{word}"' for word in allowed]
+                raise UsageError(f"{name} is {value!r}: expected {', '.join(words[:-1])} or {words[-1]}.")
 
     @classmethod
     def of(cls, pairs: Pairs = (), **given: Any) -> Reading:

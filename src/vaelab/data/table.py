@@ -75,8 +75,10 @@ def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema
     def beside(column: str | None) -> NDArray[Any] | None:
         return cells.exact(column)[data.row_numbers - 1] if column in cells.names and column is not None else None
 
-    ids = beside(reading.ids)
-    return replace(data, ids=data.ids if ids is None else ids, labels=beside(reading.labels))
+    ids, labels = beside(reading.ids), beside(reading.labels)
+    notes = [f"column {show(reading.ids)} names the rows, not modelled."] if ids is not None else []
+    notes += [f"column {show(reading.labels)} labels the rows, not modelled."] if labels is not None else []
+    return replace(data, ids=data.ids if ids is None else ids, labels=labels, notes=(*notes, *data.notes))
 
 
 def table_dataset(source: str, name: str, columns: list[Column], reading: Reading) -> Dataset:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
 from .arrays import read_parts
@@ -139,37 +139,43 @@ def _parse(path: Path, text: str, separator: str, named: bool) -> tuple[pl.DataF
     """Return all cells below the header as strings, and how many blank lines lay between them."""
     import polars as pl
 
+    blank: list[int] = []
     try:
         cells = pl.read_csv(
             text.encode(), has_header=False, infer_schema=False, separator=separator, raise_if_empty=False
         )
-    except pl.exceptions.PolarsError as error:
-        _diagnose(path, text, separator, named)
-        raise DataError(f"{path.name} cannot be read as a table: {reason(error)}.") from None
-    blank: list[int] = []
-    # polars pads short rows and blank lines without a word, and a quote can swallow lines: only then the slow reader
-    if '"' in text or cells.to_series(cells.width - 1).null_count():
-        records, blank = _diagnose(path, text, separator, named)
-        if records != len(cells):
-            raise DataError(f"{path.name} reads as {records:,} rows or {len(cells):,}. Check its quotes.")
+        # polars pads short rows and blank lines without a word, and a quote can swallow lines
+        sure = '"' not in text and not cells.to_series(cells.width - 1).null_count()
+    except pl.exceptions.PolarsError:
+        cells, sure = pl.DataFrame(), False
+    if not sure:
+        records, width, blank = _checked(path, text, separator, named)
+        if cells.shape != (records, width):  # a quote within a cell: only the slow reader takes it as it stands
+            with _cells_up_to(LONGEST):
+                rows = [fields or [None] * width for fields in _reader(text, separator)]
+            cells = pl.DataFrame(rows, schema=[(f"{i}", pl.String) for i in range(width)], orient="row")
         if blank:
-            cells = cells[[i for i in range(len(cells)) if i not in set(blank)]]
+            cells = cells.with_row_index("").filter(~pl.col("").is_in(blank)).drop("")
     return cells.slice(1) if named else cells, len(blank)
 
 
-def _diagnose(path: Path, text: str, separator: str, named: bool) -> tuple[int, list[int]]:
-    """Return the number of records and which are blank lines. Raises DataError that names the first row with a fault.
+def _reader(text: str, separator: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+
+
+def _checked(path: Path, text: str, separator: str, named: bool) -> tuple[int, int, list[int]]:
+    """Return the number of records, their width, and which are blank lines. Raises DataError naming the first fault.
 
     In a table of one column a blank line is a missing value.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = _reader(text, separator)
     expected, start, records = 0, 1, 0
     blank: list[int] = []
     try:
         with _cells_up_to(LONGEST):
             for fields in reader:
                 expected = expected or len(fields)
-                if expected > 1 and (not fields or (len(fields) == 1 and not fields[0].strip())):
+                if expected > 1 and len(fields) < 2 and not "".join(fields).strip():
                     blank.append(records)
                 elif len(fields) not in (expected, 0):
                     row = records - len(blank) + (0 if named else 1)
@@ -178,7 +184,7 @@ def _diagnose(path: Path, text: str, separator: str, named: bool) -> tuple[int, 
                 start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path.name}: line {start}: {reason(error)}. Is a quote left open?") from None
-    return records, blank
+    return records, expected, blank
 
 
 @contextmanager
