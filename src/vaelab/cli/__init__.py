@@ -31,7 +31,11 @@ COMMANDS = {
     "train": "Data in, run folder out.",
     "evaluate": "Bound, evidence and what the latents carry, with standard errors.",
     "generate": "New rows: z from the prior, then x from p(x | z).",
+    "encode": "Where rows lie in the latent space.",
+    "decode": "What lies at places of the latent space.",
     "reconstruct": "What the model makes of rows.",
+    "interpolate": "What lies between rows.",
+    "score": "How probable each row is.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
 }
