@@ -44,9 +44,12 @@ def evaluate(
     """
     from ..run import load
     from ..training import Progress
+    from .rows import read_rows
 
+    opened = load(run)
+    given = None if source is None else read_rows(opened, source)[0]
     with Progress("off" if quiet else "auto") as progress:
-        judged = load(run).evaluate(source, samples=samples, units=units, seed=seed, tick=progress.tick)
+        judged = opened.evaluate(given, samples=samples, units=units, seed=seed, tick=progress.tick)
     print(json.dumps(judged.json()) if as_json else table(judged))
     if judged.reason and not as_json:
         print(f"note: {judged.reason}.", file=sys.stderr)

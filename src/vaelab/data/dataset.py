@@ -18,6 +18,8 @@ from .schema import Schema
 from .words import count
 
 FEWEST_ROWS = 10
+# in model units: its square over the smallest variance that a part can learn, e^-20, in 10^5 entries is within float32
+LARGEST = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,8 @@ class Dataset:
         return total.hexdigest()
 
     def carried(self) -> dict[str, NDArray[Any]]:
-        """Return what goes with the rows into any output: "id" and "label", (N,), where they are known."""
-        known = {"id": self.ids, "label": self.labels}
+        """Return what goes with the rows into any output: "id" (else their numbers) and "label", (N,), where known."""
+        known = {"id": self.numbers if self.ids is None else self.ids, "label": self.labels}
         return {name: values for name, values in known.items() if values is not None}
 
     def describe(self) -> str:
@@ -107,8 +109,7 @@ class Dataset:
         if not held:
             return self, None
         shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        known = self if self.ids is not None else replace(self, ids=np.arange(1, len(self) + 1))
-        return replace(known.take(shuffled[held:]), test=self.test), known.take(shuffled[:held])
+        return replace(self.take(shuffled[held:]), test=self.test), self.take(shuffled[:held])
 
     def _held_out(self, validation: float | int) -> int:
         if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not validation >= 0:
@@ -139,22 +140,20 @@ class Dataset:
         return replace(fitted, test=None if self.test is None else self.test.with_schema(schema)).checked()
 
     def with_schema(self, schema: Schema) -> Dataset:
-        """Return these rows in the units of another schema. Raises DataError if one is beyond float32."""
+        """Return these rows in the units of another schema. Raises DataError if one is too large."""
         return replace(self, schema=schema).checked()
 
     def checked(self, source: str | None = None) -> Dataset:
-        """Return this data set. Raises DataError if an encoded value is beyond float32, naming its source and row."""
+        """Return this data set. Raises DataError, naming source and row, if an encoded value is too large."""
         if self.schema.values == "real" and self.x.dtype == torch.float64:
-            largest = torch.finfo(torch.float32).max
             encoded = (self.x - self.schema.loc) / self.schema.scale
-            bad = torch.nonzero(encoded.abs() > largest)
+            bad = torch.nonzero(encoded.abs() > LARGEST)
             if len(bad):
                 row, *index = bad[0].tolist()
                 where = f"{self.schema.entry(tuple(index))} row {self.row_numbers[row]}"
                 got = f"{self.x[tuple(bad[0])].item():g}"
-                raise DataError(
-                    f"{source or self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it."
-                )
+                file = source or self.schema.name
+                raise DataError(f"{file}: {where} is {got}, beyond float32 in model units. Correct or rescale it.")
         return self
 
 

@@ -103,6 +103,10 @@ def _plain(image: Image, seen: Counter[str]) -> Image:
         over = Image.new("RGBA", image.size, "white")
         over.alpha_composite(image.convert("RGBA"))
         return over.convert("L" if mode in ("LA", "La", "L", "1") else "RGB")
+    if mode == "P":
+        red, green, blue = image.convert("RGB").split()
+        if red.tobytes() == green.tobytes() == blue.tobytes():
+            return red  # a palette of greys, as in most GIFs of grey images
     return image.convert("L" if mode in ("1", "L") else "RGB")
 
 

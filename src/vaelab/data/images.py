@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from .dataset import Dataset
 from .image_files import SUFFIXES, list_images, name, read_image
 from .reading import FITS, Reading
 from .schema import Schema
-from .words import count
+from .words import count, show
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAMED = 20  # unreadable files that one message names
 SMALLEST = 2
+ASIDE = re.compile(r"\([^)]*\)|'[^']*'|<[^>]*>")  # what Pillow says of addresses, paths and numbers of bytes
 
 
 def open_folder(folder: Path, reading: Reading, schema: Schema | None, *, skip_bad: bool = False) -> Dataset:
@@ -67,7 +69,7 @@ def _read_all(
             images[file] = _sized(read_image(folder / file, here), reading)
         except Exception as error:  # damaged bytes make Pillow raise almost anything
             said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            reason = said.split("(")[0].split("'")[0].strip() or type(error).__name__
+            reason = show(" ".join(ASIDE.sub("", said).split()) or type(error).__name__, 60)[1:-1]
             bad.append(f"{name(file)} ({reason})")
         else:
             seen += here

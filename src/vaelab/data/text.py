@@ -179,7 +179,7 @@ def _checked(path: Path, text: str, separator: str, named: bool) -> tuple[int, i
                     blank.append(records)
                 elif len(fields) not in (expected, 0):
                     row = records - len(blank) + (0 if named else 1)
-                    raise DataError(f"{path.name}: row {row} has {len(fields)} fields, expected {expected}.")
+                    raise DataError(f"{path.name}: row {row} has {count(len(fields), 'field')}, expected {expected}.")
                 records += 1
                 start = reader.line_num + 1
     except csv.Error as error:

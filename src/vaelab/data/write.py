@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..durable import writing
+from ..durable import check_writable, writing
 from ..errors import EnvironmentFault, UsageError
 from .schema import Schema
 from .write_images import sheet, write_folder
@@ -110,6 +110,7 @@ def _check_place(target: Path, force: bool) -> None:
         raise EnvironmentFault(
             f"{target.parent}: no such folder. Create it, or choose another place for {target.name}."
         )
+    check_writable(target.parent)
 
 
 def _check_size(target: Path, n: int, schema: Schema) -> None:
