@@ -21,17 +21,9 @@ from vaelab.cli import run
 TOGETHER = 20
 EXAMPLES = int(os.environ.get("VAELAB_EXAMPLES", "300"))
 QUICK = ["--size", "8x6", "--dry-run", "--epochs", "1", "--hidden", "2", "--latent-dim", "1"]
-FORMS = [("png", "L"), ("png", "RGB"), ("png", "P"), ("png", "RGBA"), ("png", "LA"), ("png", "1"), ("jpeg", "L")]
-FORMS += [("jpeg", "RGB"), ("jpeg", "CMYK"), ("gif", "P"), ("tiff", "L"), ("tiff", "RGB"), ("bmp", "RGB")]
-FORMS += [("webp", "RGB")]
-    ("jpeg", "RGB"),
-    ("jpeg", "CMYK"),
-    ("gif", "P"),
-    ("tiff", "L"),
-    ("tiff", "RGB"),
-    ("bmp", "RGB"),
-    ("webp", "RGB"),
-]
+FORMS = [("png", mode) for mode in ("L", "RGB", "P", "RGBA", "LA", "1")]
+FORMS += [("jpeg", "L"), ("jpeg", "RGB"), ("jpeg", "CMYK"), ("gif", "P"), ("tiff", "L"), ("tiff", "RGB")]
+FORMS += [("bmp", "RGB"), ("webp", "RGB")]
 
 
 def image(draw: np.random.Generator) -> tuple[str, bytes]:
