@@ -14,8 +14,8 @@ from vaelab import likelihoods, posteriors, priors
 from vaelab.data import Dataset, Schema
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, mutual_information
 from vaelab.models import VAE
-from vaelab.networks import MLP, Linear
-from vaelab.noise import Given, Noise, RowNoise, SharedNoise, stream
+from vaelab.networks import Linear
+from vaelab.noise import Given, Noise, RowNoise, stream
 from vaelab.objectives import ELBO, Objective, Reconstruction
 from vaelab.training import Rows, Settings, optimise, validation_bound
 

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, Normal
+from torch.distributions import MultivariateNormal
 
 from checks_figures import small
 from exact import bounded, check, close, generator, linear, normal, real_data, real_rows
@@ -136,7 +136,9 @@ def paths_go_where_they_say() -> None:
     close(angles, angles.mean().expand(8), what="angles")
     whole = torch.arccos((places[0] @ places[1]) / (places[0].norm() * places[1].norm()))
     close(angles.sum(), whole, what="whole angle")
-    close(turned.norm(dim=1), torch.lerp(places[0].norm(), places[1].norm(), torch.arange(9).double() / 8), what="radius")
+    close(
+        turned.norm(dim=1), torch.lerp(places[0].norm(), places[1].norm(), torch.arange(9).double() / 8), what="radius"
+    )
     assert torch.linalg.matrix_rank(turned, tol=1e-9) == 2, "it leaves the plane of its ends"
     same = path_through(torch.stack([places[0], 3 * places[0]]), 4, "spherical")
     close(same, path_through(torch.stack([places[0], 3 * places[0]]), 4), what="along one ray")
