@@ -20,6 +20,7 @@ from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_r
 from .folder import MODEL_FILE, read_history, rows_of
 from .options import TrainOptions, to_toml
 from .parts import registry
+from .report import fragment, page
 from .training import History, Rows
 
 
@@ -57,17 +58,22 @@ class Run:
         self.folder = folder
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
-        """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
+        """Return the rows of `data`, on the device and in the units of the model."""
         if isinstance(source, Rows):
             return source, "given"
-        if source is None:
-            if not self.splits and self.reopen is not None:
-                self.splits = self.reopen()
-            for split in ("test", "validation", "train"):
-                if split in self.splits:
-                    return Rows(self.splits[split], device=self.device), split
-            raise UsageError("this run does not know its data any more. Give a SOURCE.")
-        return Rows(self.dataset(source), device=self.device), "given"
+        data, split = self.data(source)
+        return Rows(data, device=self.device), split
+
+    def data(self, source: Any = None) -> tuple[Dataset, str]:
+        """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
+        if source is not None:
+            return self.dataset(source), "given"
+        if not self.splits and self.reopen is not None:
+            self.splits = self.reopen()
+        for split in ("test", "validation", "train"):
+            if split in self.splits:
+                return self.splits[split], split
+        raise UsageError("this run does not know its data any more. Give a SOURCE.")
 
     def dataset(self, source: Any) -> Dataset:
         """Return a source read under this run's schema, its values checked."""
@@ -111,6 +117,19 @@ class Run:
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
         """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
         return use.reconstruct(self.model, self.rows(source)[0], seed=seed)
+
+    def report(self, path: str | Path, source: Any = None) -> Path:
+        """Write what this run is, how good it is and what it does as one HTML page, and return its path.
+
+        Judged on at most 1,000 rows of `source`, else of the test, validation or training part.
+        """
+        path = Path(path)
+        write_durably(path, page(self, source).encode())
+        return path
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        return fragment(self)
 
 
 def _under(data: Dataset, schema: Schema) -> Dataset:

@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "Bound, evidence and what the latents carry, with standard errors.",
     "generate": "New rows: z from the prior, then x from p(x | z).",
     "reconstruct": "What the model makes of rows.",
+    "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
 }

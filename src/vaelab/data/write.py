@@ -47,7 +47,7 @@ def write_rows(
         _write_folder(target, values, schema)
         return
     if target.suffix == ".png":
-        content = _png(_grid(_pixels(values, schema), schema))
+        content = png(_grid(_pixels(values, schema), schema))
     elif target.suffix in (".npz", ".npy"):
         content = _array(values, schema, ids, means, target.suffix)
     else:
@@ -79,7 +79,8 @@ def _pixels(values: NDArray[Any], schema: Schema) -> NDArray[Any]:
     return np.rint(scaled).clip(0, top).astype(kind)
 
 
-def _png(pixels: NDArray[Any]) -> bytes:
+def png(pixels: NDArray[Any]) -> bytes:
+    """Return a PNG file of pixels (H, W) or (H, W, 3), of 8 or 16 bits."""
     from PIL import Image
 
     out = io.BytesIO()
@@ -116,7 +117,7 @@ def _write_folder(target: Path, values: NDArray[Any], schema: Schema) -> None:
         raise EnvironmentFault(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     digits = len(str(max(len(values) - 1, 0)))
     for i, pixels in enumerate(_pixels(values, schema)):
-        write_durably(target / f"{i:0{digits}}.png", _png(pixels))
+        write_durably(target / f"{i:0{digits}}.png", png(pixels))
 
 
 def _array(values: NDArray[Any], schema: Schema, ids: NDArray[Any] | None, means: bool, suffix: str) -> bytes:

@@ -1,0 +1,114 @@
+"""What a report shows, measured once: figures, a score per row, codes, reconstructions and draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data import Dataset
+from ..errors import VaelabError
+from ..evaluation import Evaluation, evaluate_model, evidence_rows
+from ..noise import stream
+from ..training import Rows
+from .decode import needs_condition
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+ROWS = 1000  # of a larger part, drawn at random
+DRAWS, FEWEST_DRAWS, ENTRIES = 300, 20, 2**26  # draws per row: as many as make this many entries of x, at most DRAWS
+SCORE_DRAWS = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model says of rows, N of them, in their order; images and tables in the user's units."""
+
+    data: Dataset
+    split: str
+    total: int  # rows of the part that these were drawn from
+    judged: Evaluation
+    scores: NDArray[np.float64]  # (N,) nats: a bound on log p(x), or E[log p(x | z)] where there is no such bound
+    codes: NDArray[np.float64]  # (N, Z) E_q[z]
+    inputs: Tensor  # (N, *shape), binarised where the model sees them so; NaN where unobserved
+    reconstructions: Tensor  # (N, *shape)
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """The rows from the least likely to the most; equals keep their order."""
+        return self.scores.argsort(kind="stable")
+
+    def name(self, row: int) -> str:
+        """Return what a row is called: its id, else its number in its part, from 1."""
+        return f"{self.split} row {row + 1:,}" if self.data.ids is None else str(self.data.ids[row])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run with what its report shows. Without rows `seen` is None and `reason` says why."""
+
+    run: Run
+    seen: Seen | None
+    reason: str | None
+    warnings: list[str]
+    drawn: Tensor | None  # (n, *shape) draws of x; None for a model that needs a condition
+    means: Tensor | None  # (n, *shape) E[x | z] of the same z
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the model gives a bound on log p(x): the plain autoencoder does not."""
+        if self.seen is not None:
+            return self.seen.judged.elbo is not None
+        records = [] if self.run.history is None else self.run.history.records
+        return not records or any(record.get("kl") for record in records)
+
+
+def measure(run: Run, source: Any = None, *, draws: int = 20) -> Measured:
+    """Judge a run on rows of `source`, or on those it knows; with `draws` new rows beside them.
+
+    The rows of a run that are gone, or that have changed, are a reason and no error; those of a `source` that cannot
+    be read raise.
+    """
+    drawn = means = None
+    if not needs_condition(run.model):
+        draws = draws if run.schema.layout == "image" else ROWS
+        drawn, means = run.generate(draws), run.generate(draws, means=True)
+    try:
+        data, split = run.data(source)
+        warnings = run.warnings()
+    except VaelabError as error:
+        if source is not None:
+            raise
+        return Measured(run, None, str(error), [], drawn, means)
+    return Measured(run, _look(run, data, split), None, warnings, drawn, means)
+
+
+def _look(run: Run, data: Dataset, split: str) -> Seen:
+    total = len(data)
+    if total > ROWS:
+        data = data.take(torch.randperm(total, generator=stream(0, "report"))[:ROWS].sort().values)
+    rows = Rows(data, device=run.device).drawn(0)
+    draws = min(DRAWS, max(FEWEST_DRAWS, ENTRIES // (len(rows) * run.schema.dims)))
+    judged = evaluate_model(run.model, rows, split=split, samples=draws)
+    values = evidence_rows(run.model, rows, samples=min(draws, SCORE_DRAWS), shared=True)
+    scores = values.reconstruction if values.evidence is None else values.evidence
+    if not run.model.likelihood.discrete:  # type: ignore[union-attr]
+        scores = scores + run.schema.log_det(rows.observed, density=True)
+    inputs = run.schema.decode(rows.data)
+    if data.observed is not None:
+        inputs = inputs.masked_fill(~data.observed, torch.nan)
+    return Seen(
+        data,
+        split,
+        total,
+        judged,
+        scores.cpu().numpy(),
+        values.mean.cpu().numpy(),
+        inputs.cpu(),
+        run.reconstruct(rows).cpu(),
+    )
