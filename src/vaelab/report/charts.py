@@ -37,14 +37,8 @@ def training(records: list[dict[str, Any]], best: dict[str, Any] | None, bounded
         if not np.isnan(validation).all():
             _line(axis, epochs, validation, "validation bound" if bounded else "validation log p(x | z)", BLUE, "-")
             if best is not None:
-                axis.plot([best["epoch"]], [best["elbo"]], "o", color=BLUE, markersize=6)
-                axis.annotate(
-                    f"best, epoch {best['epoch']}",
-                    (best["epoch"], best["elbo"]),
-                    xytext=(-4, 8),
-                    textcoords="offset points",
-                    ha="right" if best["epoch"] > epochs.mean() else "left",
-                )
+                label = f"best, epoch {best['epoch']}"
+                axis.plot([best["epoch"]], [best["elbo"]], "o", color=BLUE, markersize=7, label=label)
         _labelled(axis, "nats per row")
         _without_the_start(axis)
         axis.legend(loc="lower right")
@@ -96,30 +90,31 @@ def _without_the_start(axis: Axes) -> None:
 
 def bound_split(judged: Evaluation) -> bytes:
     """ELBO, log evidence and reconstruction on one line of nats; the KL is what lies between the outer two."""
+    from matplotlib.ticker import MaxNLocator
+
     assert judged.elbo is not None
     assert judged.kl is not None
     assert judged.log_evidence is not None
     points = (
         ("ELBO", judged.elbo, BLUE),
-        (f"log evidence,\n{judged.samples:,} draws", judged.log_evidence, PURPLE),
+        ("log evidence", judged.log_evidence, PURPLE),
         ("reconstruction", judged.reconstruction, VERMILION),
     )
-    kl, gap = judged.kl.value, judged.log_evidence.value - judged.elbo.value
+    left, kl = judged.elbo.value, judged.kl.value
+    gap = judged.log_evidence.value - left
 
     def paint(figure: Figure) -> None:
         axis = figure.subplots()
-        axis.barh([0], [kl], left=judged.elbo.value, height=0.5, color=BLUE, alpha=0.3)  # type: ignore[union-attr]
-        axis.barh([1], [gap], left=judged.elbo.value, height=0.5, color=PURPLE, alpha=0.3)  # type: ignore[union-attr]
-        for row, (_, estimate, colour) in zip((0, 1, 2), points):
+        axis.barh([0], [kl], left=left, height=0.5, color=BLUE, alpha=0.3)
+        axis.barh([1], [gap], left=left, height=0.5, color=PURPLE, alpha=0.3)
+        for row, (_, estimate, colour) in enumerate(points):
             error = 0.0 if math.isnan(estimate.se) else estimate.se
             axis.errorbar([estimate.value], [row], xerr=[error], fmt="o", color=colour, capsize=3)
-            axis.annotate(
-                f"{estimate.value:,.2f}", (estimate.value, row), xytext=(0, 9), textcoords="offset points", ha="center"
-            )
-        axis.annotate(f"KL {kl:,.2f}", (judged.elbo.value + kl / 2, 0), ha="center", va="center")  # type: ignore[union-attr]
-        axis.set_yticks([0, 1, 2], [name for name, _, _ in points])
-        axis.set_ylim(2.7, -0.7)
-        axis.margins(x=0.14)
+        axis.annotate(f"KL {kl:,.2f}", (left + kl / 2, -0.3), ha="center", va="bottom")
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.set_yticks([0, 1, 2], [f"{name}\n{estimate.value:,.2f}" for name, estimate, _ in points])
+        axis.set_ylim(2.6, -0.75)
+        axis.margins(x=0.08)
         axis.set_xlabel("nats per row (mean and its standard error)")
         axis.grid(True, axis="x", color=INK, alpha=0.12)
 
@@ -145,7 +140,7 @@ def kl_bars(kl: Numbers, active: NDArray[np.bool_]) -> bytes:
         axis.set_ylabel("KL, nats per row")
         axis.grid(True, axis="y", color=INK, alpha=0.12)
         axis.set_axisbelow(True)
-        axis.legend(loc="upper right")
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
 
     return svg(paint, height=2.4)
 

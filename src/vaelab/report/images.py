@@ -62,7 +62,7 @@ def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
         values = f"{seen.scores[picked[0]]:,.2f} to {seen.scores[picked[-1]]:,.2f} nats"
         alt = f"{len(picked)} {name} images above their reconstructions, {values}"
         listed = ", ".join(f"{seen.name(i)} ({seen.scores[i]:,.2f})" for i in picked)
-        caption = joined((element("strong", name.capitalize()), f": {listed}."))
+        caption = joined((element("strong", name.capitalize()), f", {seen.called} and nats: {listed}."))
         out.append(picture(shown, alt, caption, class_="pixels"))
     return joined(out)
 
@@ -100,8 +100,8 @@ def traversals(m: Measured, dimensions: list[int]) -> Html:
         rows.append((joined((f"z{d + 1}", element("span", said, class_="soft"))), picture(line, alt, class_="pixels")))
     under = "p(z)" if codes is None else "the codes"
     caption = (
-        f"Each line starts from the code of {seen.name(middle)}, the median by log p(x), and moves one dimension "
-        f"through the quantiles {levels(11)[0]:.3f} to {levels(11)[-1]:.3f} of {under}."
+        f"Each line starts from the code of {seen.called} {seen.name(middle)}, the median row, and moves one dimension "
+        f"through the quantiles of {under} from {levels(11)[0]:.3f} to {levels(11)[-1]:.3f}."
     )
     return joined(
         (paragraph(caption), table((), rows, caption="Traversals, the most informative first", class_="traversals"))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROWS = 1000  # of a larger part, drawn at random
 DRAWS, FEWEST_DRAWS, ENTRIES = 300, 20, 2**26  # draws per row: as many as make this many entries of x, at most DRAWS
 SCORE_DRAWS = 100
+EXTREME = 10  # rows in each group of the least and the most likely
+LEAST, MIDDLE, MOST = "least likely", "in the middle", "most likely"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Seen:
     data: Dataset
     split: str
     total: int  # rows of the part that these were drawn from
+    positions: NDArray[np.int64]  # (N,) their numbers in that part, from 0
     judged: Evaluation
     scores: NDArray[np.float64]  # (N,) nats: a bound on log p(x), or E[log p(x | z)] where there is no such bound
     codes: NDArray[np.float64]  # (N, Z) E_q[z]
@@ -43,9 +46,26 @@ class Seen:
         """The rows from the least likely to the most; equals keep their order."""
         return self.scores.argsort(kind="stable")
 
+    def extremes(self) -> dict[str, list[int]]:
+        """Return the rows with the lowest scores, lowest first; those around the median; those with the highest."""
+        order = self.order
+        few = min(EXTREME, max(1, len(order) // 3))
+        middle = (len(order) - few) // 2
+        picked = {
+            LEAST: order[:few],
+            MIDDLE: order[middle : middle + few],
+            MOST: np.flip(order[len(order) - few :]),
+        }
+        return {name: rows.tolist() for name, rows in picked.items()}
+
+    @property
+    def called(self) -> str:
+        """What names the rows: their ids, else their numbers in their part, from 1."""
+        return "id" if self.data.ids is not None else "row" if self.split == "given" else f"{self.split} row"
+
     def name(self, row: int) -> str:
-        """Return what a row is called: its id, else its number in its part, from 1."""
-        return f"{self.split} row {row + 1:,}" if self.data.ids is None else str(self.data.ids[row])
+        """Return the id or number of a row."""
+        return f"{int(self.positions[row]) + 1:,}" if self.data.ids is None else str(self.data.ids[row])
 
 
 @dataclass(frozen=True)
@@ -89,9 +109,10 @@ def measure(run: Run, source: Any = None, *, draws: int = 20) -> Measured:
 
 
 def _look(run: Run, data: Dataset, split: str) -> Seen:
-    total = len(data)
+    total, positions = len(data), torch.arange(len(data))
     if total > ROWS:
-        data = data.take(torch.randperm(total, generator=stream(0, "report"))[:ROWS].sort().values)
+        positions = torch.randperm(total, generator=stream(0, "report"))[:ROWS].sort().values
+        data = data.take(positions)
     rows = Rows(data, device=run.device).drawn(0)
     draws = min(DRAWS, max(FEWEST_DRAWS, ENTRIES // (len(rows) * run.schema.dims)))
     judged = evaluate_model(run.model, rows, split=split, samples=draws)
@@ -99,16 +120,18 @@ def _look(run: Run, data: Dataset, split: str) -> Seen:
     scores = values.reconstruction if values.evidence is None else values.evidence
     if not run.model.likelihood.discrete:  # type: ignore[union-attr]
         scores = scores + run.schema.log_det(rows.observed, density=True)
-    inputs = run.schema.decode(rows.data)
+    # the user's own numbers, but for rows that the model sees as 0 and 1
+    inputs = data.x.double() if run.schema.binarize is None else run.schema.decode(rows.data).cpu()
     if data.observed is not None:
         inputs = inputs.masked_fill(~data.observed, torch.nan)
     return Seen(
         data,
         split,
         total,
+        positions.numpy(),
         judged,
         scores.cpu().numpy(),
         values.mean.cpu().numpy(),
-        inputs.cpu(),
+        inputs,
         run.reconstruct(rows).cpu(),
     )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import __version__
 from . import charts, images, latent, tables, words
 from .markup import Html, element, joined, paragraph, picture
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
 # nothing is fetched and nothing runs, whatever stands in the data
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-EXTREME = 10  # rows in each group of the least and the most likely
 
 
 @dataclass(frozen=True)
@@ -125,23 +122,10 @@ def _bound(seen: Seen) -> Html:
 
 def _unusual(m: Measured, seen: Seen) -> Html:
     kind = images if m.run.schema.layout == "image" else tables
-    groups = extreme(seen)
+    groups = seen.extremes()
     bound = "log p(x), by its importance-weighted bound" if m.bounded else "log p(x | z) at their codes"
     said = (
         f"Rows ordered by {bound}, with the same draws for every row: a row that the model finds improbable may be a "
         "fault in the data, a rare kind, or something that the model has not learned."
     )
     return joined((paragraph(said), kind.extremes(seen, m.run.schema, groups)))
-
-
-def extreme(seen: Seen) -> dict[str, list[int]]:
-    """Return the rows with the lowest scores, lowest first; those around the median; those with the highest."""
-    order = seen.order
-    few = min(EXTREME, max(1, len(order) // 3))
-    middle = (len(order) - few) // 2
-    groups = {
-        "least likely": order[:few],
-        "in the middle": order[middle : middle + few],
-        "most likely": np.flip(order[len(order) - few :]),
-    }
-    return {name: picked.tolist() for name, picked in groups.items()}

@@ -13,7 +13,7 @@ from ..data import Schema
 from .decode import decoded, plane
 from .draw import BLUE, VERMILION, short, svg
 from .markup import Html, element, joined, paragraph, picture, table
-from .measure import Measured, Seen
+from .measure import LEAST, Measured, Seen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 12
 MOST_CORRELATED = 40
 MOST_MAPS = 4
+COMPARED = 3  # rows from the middle, and of the most likely
 FEW_VALUES = 20  # a column with no more distinct values has one bar for each
 
 Numbers = NDArray[np.float64]
@@ -74,13 +75,11 @@ def samples(m: Measured) -> Html:
         )
     )
     alt = "Histograms, the rows filled, generated rows as a line: " + ", ".join(columns[:MOST_COLUMNS])
-    return joined(
-        (
-            picture(_marginals(real, new, columns), alt, caption, kind="svg+xml", class_="chart tall"),
-            _correlated(real, new, columns) if len(columns) > 1 else None,
-            _column_table(seen, real, new, columns),
-        )
+    pictures = (
+        picture(_marginals(real, new, columns), alt, caption, kind="svg+xml", class_="chart"),
+        _correlated(real, new, columns) if len(columns) > 1 else None,
     )
+    return joined((element("div", *pictures, class_="side"), _column_table(seen, real, new, columns)))
 
 
 def _marginals(real: Numbers, new: Numbers, columns: list[str]) -> bytes:
@@ -171,20 +170,19 @@ def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
     apart = np.where(np.isfinite(apart), apart, -1.0)
     columns = names(schema)
     # of a wide table, the columns in which the least likely rows are furthest from their reconstructions
-    worst = apart[groups["least likely"]].max(0)
+    worst = apart[groups[LEAST]].max(0)
     shown = np.sort(np.argsort(-worst, kind="stable")[:MOST_COLUMNS])
-    out = []
+    body = []
     for name, picked in groups.items():
-        body = []
-        for i in picked:
+        for i in picked if name == LEAST else picked[:COMPARED]:
             cells = [number(x[i, c]) for c in shown]
             marked = [element("mark", cell) if c == apart[i].argmax() else cell for c, cell in zip(shown, cells)]
-            body.append((seen.name(i), f"{seen.scores[i]:,.2f}", *marked))
-        out.append(table(("row", "nats", *(columns[c] for c in shown)), body, caption=name, class_="numbers"))
+            body.append((seen.name(i), f"{seen.scores[i]:,.2f}", name, *marked))
+    head = (seen.called, "nats", "which", *(columns[c] for c in shown))
+    caption = "The least likely rows, then some from the middle and of the most likely to compare"
     few = f" The {MOST_COLUMNS} columns that stand out most are shown." if len(columns) > len(shown) else ""
-    return joined(
-        (*out, paragraph(f"Marked: the cell furthest from its reconstruction, in deviations of its column.{few}"))
-    )
+    marks = f"Marked: the cell furthest from its reconstruction, in deviations of its column.{few}"
+    return joined((table(head, body, caption=caption, class_="numbers"), paragraph(marks)))
 
 
 def decoded_plane(m: Measured, along: Tensor) -> Html:

@@ -47,11 +47,8 @@ EXPLAINED = {
     "KL": "What the code says about the row, KL(q(z | x) || p(z)), {kl_form}.",
     "bits per dimension": "The ELBO per entry of a row, in bits: what a compressor would need. Lower is better.",
     "active units": "Latent dimensions that respond to the row at all.",
-    "mutual information": "How much of the KL tells rows apart; no more than log {rows:,} = {ceiling:.2f} can show.",
-    "marginal KL": (
-        "The rest of the KL: how far the codes of all rows together are from the prior. Where it is large, draws from "
-        "the prior land where no row is."
-    ),
+    "mutual information": "How much of the KL tells rows apart; {rows:,} rows show at most {ceiling:.2f}.{capped}",
+    "marginal KL": ("The rest of the KL: how far the codes of all rows together are from the prior. {hole}"),
 }
 
 
@@ -72,12 +69,17 @@ def figures(seen: Seen) -> Html:
         "mutual information": shown(judged.mutual_information, ".3f"),
         "marginal KL": shown(judged.marginal_kl, ".3f"),
     }
+    capped = (judged.mutual_information or 0.0) > math.log(judged.rows) - 0.5
     facts = {
         "samples": judged.samples,
         "gap": judged.log_evidence.value - judged.elbo.value if judged.log_evidence and judged.elbo else None,
         "kl_form": "in closed form" if judged.kl_form == "closed" else "by the draws",
         "rows": judged.rows,
         "ceiling": math.log(judged.rows),
+        "capped": " It is there, so it is at least this." if capped else "",
+        "hole": "At most this: see above."
+        if capped
+        else "Where it is large, draws from the prior land where no row is.",
     }
     rows = [(name, value, EXPLAINED[name].format(**facts)) for name, value in values.items() if value is not None]
     caption = f"Nats per row of {_which(seen)}, with standard errors over rows, in the units of the data"
@@ -135,7 +137,7 @@ def model(m: Measured) -> Html:
     history, best = run.history, meta.get("best") or {}
     stopped = "" if history is None else f" Training ended: {history.stopped}."
     kept = f" The weights are those of epoch {best['epoch']}." if "epoch" in best else ""
-    settings = [(key.replace("_", " "), str(value)) for key, value in meta.get("settings", {}).items()]
+    settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in meta.get("settings", {}).items())
     out = [
         paragraph(joined((why, " ")) if why else None, total),
         table(("part", "what it is", "parameters"), rows, caption="The parts"),
@@ -143,7 +145,7 @@ def model(m: Measured) -> Html:
         _data(m),
         element("h3", "Training"),
         paragraph(f"{stopped}{kept}".strip()) if stopped or kept else None,
-        table((), settings, caption="Settings") if settings else None,
+        paragraph(f"Settings: {settings}.") if settings else None,
     ]
     command = repeat(run)
     if command is not None:
