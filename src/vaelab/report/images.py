@@ -45,9 +45,10 @@ def samples(m: Measured) -> Html:
             picture(shown, alt, "Inputs, and below each line what the model makes of it: E[x | z].", class_="pixels")
         )
     if m.drawn is not None and m.means is not None:
+        untrained = "" if m.bounded else " The prior took no part in the training of this model."
         scale = limits(m.drawn if m.seen is None else m.seen.inputs, schema)
         for rows, what, caption in (
-            (m.drawn, "new images drawn from the model", "New: z drawn from p(z), then x from p(x | z)."),
+            (m.drawn, "new images drawn from the model", f"New: z drawn from p(z), then x from p(x | z).{untrained}"),
             (m.means, "means of the same new images", "The same z, E[x | z] in place of the draw: no sample."),
         ):
             out.append(picture(sheet(rows, schema, ACROSS, scale), f"{len(rows)} {what}", caption, class_="pixels"))
@@ -64,7 +65,7 @@ def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
         listed = ", ".join(f"{seen.name(i)} ({seen.scores[i]:,.2f})" for i in picked)
         caption = joined((element("strong", name.capitalize()), f", {seen.called} and nats: {listed}."))
         out.append(picture(shown, alt, caption, class_="pixels"))
-    return joined(out)
+    return element("div", *out, class_="side")
 
 
 def decoded_plane(m: Measured) -> Html:

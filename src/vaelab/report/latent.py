@@ -30,7 +30,9 @@ def latents(m: Measured) -> Html | None:
     count = int(size) if size is not None else 0 if seen is None else seen.codes.shape[1]  # type: ignore[arg-type]
     order = np.arange(count) if seen is None else informative(seen)
     if seen is not None:
-        parts.append(_one(m, seen) if count == 1 else _map(m, seen, (int(order[0]), int(order[1]))))
+        parts.append(
+            _one(m, seen) if count == 1 else _map(m, seen, (0, 1) if count == 2 else (int(order[0]), int(order[1])))
+        )
     if not decodes(model):
         parts.append(paragraph("This model does not decode z alone, so no decodes are shown."))
     elif m.run.schema.layout == "image":

@@ -37,6 +37,7 @@ class Seen:
     positions: NDArray[np.int64]  # (N,) their numbers in that part, from 0
     judged: Evaluation
     scores: NDArray[np.float64]  # (N,) nats: a bound on log p(x), or E[log p(x | z)] where there is no such bound
+    score_draws: int
     codes: NDArray[np.float64]  # (N, Z) E_q[z]
     inputs: Tensor  # (N, *shape), binarised where the model sees them so; NaN where unobserved
     reconstructions: Tensor  # (N, *shape)
@@ -131,6 +132,7 @@ def _look(run: Run, data: Dataset, split: str) -> Seen:
         positions.numpy(),
         judged,
         scores.cpu().numpy(),
+        min(draws, SCORE_DRAWS),
         values.mean.cpu().numpy(),
         inputs,
         run.reconstruct(rows).cpu(),

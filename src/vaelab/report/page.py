@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from . import charts, images, latent, tables, words
+from . import charts, images, latent, making, tables, words
 from .markup import Html, element, joined, paragraph, picture
 from .measure import Measured, Seen, measure
 
@@ -78,7 +78,7 @@ def sections(m: Measured) -> list[Section]:
     made = [
         ("figures", "Figures", words.no_rows(m) if seen is None else words.figures(seen)),
         ("findings", "Findings", words.findings(m)),
-        ("model", "Model", words.model(m)),
+        ("model", "Model", making.model(m)),
         ("training", "Training", _training(m)),
         ("bound", "The bound and its parts", None if seen is None else _bound(seen)),
         ("rows", "Inputs, reconstructions, new rows", kind.samples(m)),
@@ -98,13 +98,14 @@ def _training(m: Measured) -> Html | None:
     last = f"; best validation {best['elbo']:,.2f} at epoch {best['epoch']}" if best and best.get("elbo") else ""
     alt = f"Line chart of the training objective against {records[-1]['epoch']} epochs{last}"
     first = charts.training(records, best if judged else None, m.bounded)
-    out = [picture(first, alt, "Training objective and validation bound.", kind="svg+xml", class_="chart")]
+    caption = f"Training objective and validation {'bound' if m.bounded else 'log p(x | z)'}."
+    out = [picture(first, alt, caption, kind="svg+xml", class_="chart")]
     if judged and m.bounded:
         alt = "Two line charts of distortion and rate on the validation rows against epochs"
         second = charts.rate_distortion(judged)
         caption = "The two parts of the validation bound: it is minus their sum."
         out.append(picture(second, alt, caption, kind="svg+xml", class_="chart"))
-    return joined((paragraph(words.training(m)), element("div", *out, class_="side")))
+    return joined((paragraph(making.training(m)), element("div", *out, class_="side")))
 
 
 def _bound(seen: Seen) -> Html:
@@ -125,7 +126,7 @@ def _unusual(m: Measured, seen: Seen) -> Html:
     groups = seen.extremes()
     bound = "log p(x), by its importance-weighted bound" if m.bounded else "log p(x | z) at their codes"
     said = (
-        f"Rows ordered by {bound}, with the same draws for every row: a row that the model finds improbable may be a "
-        "fault in the data, a rare kind, or something that the model has not learned."
+        f"Rows ordered by {bound}, with the same {seen.score_draws} draws for every row. One that the model finds "
+        "improbable may be a fault in the data, a rare kind, or something that the model has not learned."
     )
     return joined((paragraph(said), kind.extremes(seen, m.run.schema, groups)))

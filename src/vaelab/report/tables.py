@@ -51,8 +51,13 @@ def explained(seen: Seen) -> Numbers:
 
 def correlations(x: Numbers) -> Numbers:
     """Return the correlation matrix (C, C) of columns, each pair over the rows where both were observed."""
+    seen = ~np.isnan(x)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.ma.corrcoef(np.ma.masked_invalid(x), rowvar=False).filled(np.nan).reshape(x.shape[1], -1)
+        y = np.where(seen, x - np.nanmean(x, 0), 0.0)  # centred first: no cancellation below
+        n = seen.T.astype(float) @ seen
+        mean, square = y.T @ seen / n, (y * y).T @ seen / n  # [i, j]: of column i where j was observed
+        variance = square - mean**2
+        return (y.T @ y / n - mean * mean.T) / np.sqrt(variance * variance.T)
 
 
 def samples(m: Measured) -> Html:
