@@ -6,8 +6,8 @@ import torch
 
 from exact import check, close, f64, linear, normal
 from vaelab.data import Dataset, Schema
-from vaelab.report.decode import decoded, levels, plane, prior_quantiles
 from vaelab.report.measure import measure
+from vaelab.report.places import levels, plane, prior_quantiles
 from vaelab.report.tables import correlations, explained
 from vaelab.run import Run
 
@@ -38,7 +38,7 @@ def report_of_the_plane() -> None:
     o = linear(scale="entry")
     schema = Schema(name="check", layout="array", shape=(5,), values="real", loc=f64([2.0] * 5), scale=f64([3.0] * 5))
     edge = 1.8339146358159142  # of a standard normal at 29/30
-    x = decoded(o.model, schema, plane(prior_quantiles(o.model, None, levels(15))))
+    x = Run(o.model, schema).decode(plane(prior_quantiles(o.model, None, levels(15))))
     for where, z in ((0, [-edge, edge]), (14, [edge, edge]), (224, [edge, -edge])):
         truth = (o.w @ (o.loc + o.tau * f64(z)) + o.m) * 3 + 2
         close(x[where], truth, 1e-6, what=f"decode {where} of the plane")

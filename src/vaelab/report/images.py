@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..data import Schema
-from ..data.write import SMALLEST_TILE, png
+from ..data.write_images import SMALLEST_TILE, png
 from ..pictures import limits, tiled
-from .decode import SIDE, decoded, levels, plane, prior_quantiles
 from .markup import Html, element, joined, paragraph, picture, table
 from .measure import Measured, Seen
+from .places import SIDE, levels, plane, prior_quantiles
 
 ACROSS = 10
 MOST_TRAVERSALS = 6
@@ -73,7 +73,7 @@ def decoded_plane(m: Measured) -> Html:
     model, schema = m.run.model, m.run.schema
     codes = None if m.bounded or m.seen is None else m.seen.codes
     along = prior_quantiles(model, codes, levels())  # type: ignore[arg-type]
-    images = decoded(model, schema, plane(along))  # type: ignore[arg-type]
+    images = m.run.decode(plane(along))
     low, high = along[0].tolist(), along[-1].tolist()
     what = "p(z)" if codes is None else "the codes"
     caption = (
@@ -95,7 +95,7 @@ def traversals(m: Measured, dimensions: list[int]) -> Html:
     for d in dimensions[:MOST_TRAVERSALS]:
         z = torch.from_numpy(seen.codes[middle]).repeat(len(along), 1)
         z[:, d] = along[:, d]
-        line = sheet(decoded(model, schema, z), schema, len(along), scale)  # type: ignore[arg-type]
+        line = sheet(m.run.decode(z), schema, len(along), scale)
         alt = f"Decodes as z{d + 1} moves from {along[0, d]:.2f} to {along[-1, d]:.2f}"
         said = f" {kl[d]:.2f} nats" if kl is not None and len(kl) == seen.codes.shape[1] else ""
         rows.append((joined((f"z{d + 1}", element("span", said, class_="soft"))), picture(line, alt, class_="pixels")))

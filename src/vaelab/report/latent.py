@@ -11,13 +11,13 @@ from torch.distributions import Independent, Normal
 
 from ..distributions import draw
 from ..evaluation.collapse import ACTIVE
-from ..models.vae import VAE
+from ..models import VAE
 from ..noise import Noise, stream
 from ..part import inference
 from . import charts, images, tables
-from .decode import decodes, levels, prior_quantiles
 from .markup import Html, element, joined, paragraph, picture
 from .measure import Measured, Seen
+from .places import decodes, levels, prior_quantiles
 
 MAP_DRAWS = 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from ..data import Dataset
 from ..errors import VaelabError
 from ..evaluation import Evaluation, evaluate_model, evidence_rows
 from ..noise import stream
+from ..options import read_toml
+from ..part import exact
+from ..pictures import inputs_as_seen
 from ..training import Rows
-from .decode import needs_condition
+from .places import needs_condition
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -61,12 +65,12 @@ class Seen:
 
     @property
     def called(self) -> str:
-        """What names the rows: their ids, else their numbers in their part, from 1."""
-        return "id" if self.data.ids is not None else "row" if self.split == "given" else f"{self.split} row"
+        """What names the rows: their ids, or their numbers in the source, from 1."""
+        return "row" if self.data.ids is None or self.data.ids.dtype.kind in "iu" else "id"
 
     def name(self, row: int) -> str:
         """Return the id or number of a row."""
-        return f"{int(self.positions[row]) + 1:,}" if self.data.ids is None else str(self.data.ids[row])
+        return str(int(self.positions[row]) + 1 if self.data.ids is None else self.data.ids[row])
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Measured:
 
 
 def measure(run: Run, source: Any = None, *, draws: int = 20) -> Measured:
-    """Judge a run on rows of `source`, or on those it knows; with `draws` new rows beside them.
+    """Judge a run on rows of `source`, or on those it knows; with `draws` new images (1,000 rows of a table) beside.
 
     The rows of a run that are gone, or that have changed, are a reason and no error; those of a `source` that cannot
     be read raise.
@@ -99,14 +103,24 @@ def measure(run: Run, source: Any = None, *, draws: int = 20) -> Measured:
     if not needs_condition(run.model):
         draws = draws if run.schema.layout == "image" else ROWS
         drawn, means = run.generate(draws), run.generate(draws, means=True)
+    own, reason = _own(run)
+    if own is None and source is None:
+        return Measured(run, None, reason, [], drawn, means)
+    data, split = own if own is not None and source is None else run.data(source)
+    warnings = [f"The training was not looked at: {reason}"] if own is None else run.warnings()
+    return Measured(run, _look(run, data, split), reason, warnings, drawn, means)
+
+
+def _own(run: Run) -> tuple[tuple[Dataset, str] | None, str | None]:
+    """Return the rows that a run knows, or why it does not; a page that is passed on names no folders."""
     try:
-        data, split = run.data(source)
-        warnings = run.warnings()
+        return run.data(), None
     except VaelabError as error:
-        if source is not None:
-            raise
-        return Measured(run, None, str(error), [], drawn, means)
-    return Measured(run, _look(run, data, split), None, warnings, drawn, means)
+        reason = str(error)
+    if run.folder is not None:
+        source = str(read_toml(run.folder / "config.toml")[0]) if (run.folder / "config.toml").exists() else ""
+        reason = reason.replace(source, Path(source).name).replace(str(run.folder), "the run's folder")
+    return None, reason
 
 
 def _look(run: Run, data: Dataset, split: str) -> Seen:
@@ -114,15 +128,11 @@ def _look(run: Run, data: Dataset, split: str) -> Seen:
     if total > ROWS:
         positions = torch.randperm(total, generator=stream(0, "report"))[:ROWS].sort().values
         data = data.take(positions)
-    rows = Rows(data, device=run.device).drawn(0)
-    draws = min(DRAWS, max(FEWEST_DRAWS, ENTRIES // (len(rows) * run.schema.dims)))
-    judged = evaluate_model(run.model, rows, split=split, samples=draws)
-    values = evidence_rows(run.model, rows, samples=min(draws, SCORE_DRAWS), shared=True)
-    scores = values.reconstruction if values.evidence is None else values.evidence
-    if not run.model.likelihood.discrete:  # type: ignore[union-attr]
-        scores = scores + run.schema.log_det(rows.observed, density=True)
+    draws = min(DRAWS, max(FEWEST_DRAWS, ENTRIES // (len(data) * run.schema.dims)))
+    score_draws = min(draws, SCORE_DRAWS)
+    judged = evaluate_model(run.model, Rows(data, device=run.device), split=split, samples=draws)
     # the user's own numbers, but for rows that the model sees as 0 and 1
-    inputs = data.x.double() if run.schema.binarize is None else run.schema.decode(rows.data).cpu()
+    inputs = data.x.double() if run.schema.binarize is None else inputs_as_seen(data)
     if data.observed is not None:
         inputs = inputs.masked_fill(~data.observed, torch.nan)
     return Seen(
@@ -131,9 +141,19 @@ def _look(run: Run, data: Dataset, split: str) -> Seen:
         total,
         positions.numpy(),
         judged,
-        scores.cpu().numpy(),
-        min(draws, SCORE_DRAWS),
-        values.mean.cpu().numpy(),
+        _scores(run, data, judged, score_draws).cpu().numpy(),
+        score_draws,
+        run.encode(data).mean.cpu().numpy(),
         inputs,
-        run.reconstruct(rows).cpu(),
+        run.reconstruct(data).cpu(),
     )
+
+
+def _scores(run: Run, data: Dataset, judged: Evaluation, draws: int) -> Tensor:
+    """Return a bound on log p(x) per row; where there is none, log p(x | z) at the row's code."""
+    if judged.log_evidence is not None:
+        return run.score(data, samples=draws)
+    rows = Rows(data, dtype=torch.float64)
+    found = evidence_rows(exact(run.model), rows, samples=draws, shared=True).reconstruction
+    discrete = run.model.likelihood.discrete  # type: ignore[union-attr]
+    return found if discrete else found + run.schema.log_det(rows.observed, density=True)

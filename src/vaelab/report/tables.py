@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data import Schema
-from .decode import decoded, plane
 from .draw import BLUE, VERMILION, short, svg
 from .markup import Html, element, joined, paragraph, picture, table
 from .measure import LEAST, Measured, Seen
+from .places import plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,9 +192,8 @@ def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
 
 def decoded_plane(m: Measured, along: Tensor) -> Html:
     """Contours of E[x | z] over the plane of two latents, for the columns that vary most over it."""
-    model, schema = m.run.model, m.run.schema
-    columns = names(schema)
-    values = flat(decoded(model, schema, plane(along)))  # type: ignore[arg-type]
+    columns = names(m.run.schema)
+    values = flat(m.run.decode(plane(along)))
     spread = values.std(0)
     if m.seen is not None:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""z to x for the pictures of the latent space: quantiles of the prior, and E[x | z] at them."""
+"""The places z whose decodes a report shows: quantiles of the prior, and the plane that they make."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from ..data import Schema
 from ..distributions import draw
-from ..models.vae import VAE, centre
+from ..models import VAE
 from ..noise import Noise, stream
 from ..part import inference
 
@@ -45,15 +44,6 @@ def prior_quantiles(model: VAE, codes: NDArray[np.float64] | None, levels: NDArr
         except NotImplementedError:
             noise = Noise(stream(0, "prior"))
             return draw(p.expand(torch.Size([PRIOR_DRAWS])), 1, noise)[0].double().cpu().quantile(u, dim=0)
-
-
-def decoded(model: VAE, schema: Schema, z: Tensor) -> Tensor:
-    """Return E[x | z] in the user's units, (n, *shape), for z (n, Z)."""
-    like = next(model.parameters())
-    with inference(model):
-        return torch.cat(
-            [schema.decode(centre(model.decode(some.to(like.device, like.dtype)))).cpu() for some in z.split(1024)]
-        )
 
 
 def plane(along: Tensor) -> Tensor:
