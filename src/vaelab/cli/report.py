@@ -52,11 +52,12 @@ def report(
     print(load(run).report(target, source))
 
 
-def report_beside(run: Run) -> None:
+def report_beside(run: Run) -> Path | None:
     """Write the report into the folder of a run that is whole by now: no failure here may cost the run."""
     assert run.folder is not None
     try:
-        run.report(run.folder / PAGE)
+        return run.report(run.folder / PAGE)
     except Exception as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         print(f"warning: {PAGE} could not be made ({what}); the run is whole.", file=sys.stderr)
+        return None

@@ -75,8 +75,7 @@ def train(
                 raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
             raise
     run.write(folder, source, options)
-    if report:
-        report_beside(run)
+    page = report_beside(run) if report else None
     for line in run.warnings():
         print(f"warning: {line}", file=sys.stderr)
     assert run.history is not None
@@ -93,6 +92,8 @@ def train(
         if not quiet:
             example = "new.png" if run.schema.layout == "image" else "new.csv"
             print(f"stopped  {run.history.stopped}", file=sys.stderr)
+            if page is not None:
+                print(f"report   {page}", file=sys.stderr)
             print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o {example}", file=sys.stderr)
         print(folder)
     return 130 if run.history.stopped == "interrupted" else 0
