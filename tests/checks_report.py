@@ -55,10 +55,7 @@ def report_of_columns() -> None:
         for j in range(3):
             both = seen[:, i] & seen[:, j]
             close(found[i, j], torch.corrcoef(x[both].T)[i, j], 1e-6, what="correlation")
-
-    class Rows:
-        inputs, reconstructions = torch.where(seen, x, torch.nan), x + 0.1 * normal(30, 3, seed=6)
-
-    for i, share in enumerate(explained(Rows)):  # type: ignore[arg-type]
-        a, r = x[seen[:, i], i], Rows.reconstructions[seen[:, i], i]
+    again = x + 0.1 * normal(30, 3, seed=6)
+    for i, share in enumerate(explained(torch.where(seen, x, torch.nan).numpy(), again.numpy())):
+        a, r = x[seen[:, i], i], again[seen[:, i], i]
         close(share, 1 - (a - r).square().mean() / a.var(correction=0), 1e-6, what="R²")

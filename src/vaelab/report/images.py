@@ -26,10 +26,12 @@ def sheet(images: Tensor, schema: Schema, columns: int, scale: tuple[float, floa
     return png(np.rint(255 * pixels).astype(np.uint8).repeat(factor, 0).repeat(factor, 1))
 
 
-def pairs(seen: Seen, picked: list[int]) -> Tensor:
+def pairs(m: Measured, picked: list[int]) -> Tensor:
     """Return these inputs, `ACROSS` to a line, each line followed by the line of their reconstructions."""
-    lines = [picked[i : i + ACROSS] for i in range(0, len(picked), ACROSS)]
-    return torch.cat([part[line] for line in lines for part in (seen.inputs, seen.reconstructions)])
+    assert m.seen is not None
+    both = m.seen.inputs[picked], m.reconstructed(picked)
+    lines = [slice(i, i + ACROSS) for i in range(0, len(picked), ACROSS)]
+    return torch.cat([part[line] for line in lines for part in both])
 
 
 def samples(m: Measured) -> Html:
@@ -39,7 +41,7 @@ def samples(m: Measured) -> Html:
         scale, number = limits(m.seen.inputs, schema), min(2 * ACROSS, len(m.seen.inputs))
         number -= number % ACROSS if number > ACROSS else 0
         across = min(number, ACROSS)
-        shown = sheet(pairs(m.seen, list(range(number))), schema, across, scale)
+        shown = sheet(pairs(m, list(range(number))), schema, across, scale)
         alt = f"{number} {m.seen.split} images, each above its reconstruction"
         out.append(
             picture(shown, alt, "Inputs, and below each line what the model makes of it: E[x | z].", class_="pixels")
@@ -55,11 +57,11 @@ def samples(m: Measured) -> Html:
     return element("div", *out, class_="side")
 
 
-def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
+def extremes(m: Measured, seen: Seen) -> Html:
     """The least likely rows, those in the middle and the most likely, above their reconstructions."""
     out = []
-    for name, picked in groups.items():
-        shown = sheet(pairs(seen, picked), schema, len(picked), limits(seen.inputs, schema))
+    for name, picked in seen.extremes().items():
+        shown = sheet(pairs(m, picked), m.run.schema, len(picked), limits(seen.inputs, m.run.schema))
         values = f"{seen.scores[picked[0]]:,.2f} to {seen.scores[picked[-1]]:,.2f} nats"
         alt = f"{len(picked)} {name} images above their reconstructions, {values}"
         listed = ", ".join(f"{seen.name(i)} ({seen.scores[i]:,.2f})" for i in picked)

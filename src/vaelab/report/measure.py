@@ -24,8 +24,8 @@ from .places import needs_condition
 if TYPE_CHECKING:
     from ..run import Run
 
-ROWS = 1000  # of a larger part, drawn at random
-DRAWS, FEWEST_DRAWS, ENTRIES = 300, 20, 2**26  # draws per row: as many as make this many entries of x, at most DRAWS
+ROWS, FEWEST_ROWS, CELLS = 1000, 200, 2**20  # of a larger part, drawn at random: at most ROWS, fewer of large images
+DRAWS, FEWEST_DRAWS, ENTRIES = 300, 20, 2**25  # draws per row: as many as make this many entries of x, at most DRAWS
 SCORE_DRAWS = 100
 EXTREME = 10  # rows in each group of the least and the most likely
 LEAST, MIDDLE, MOST = "least likely", "in the middle", "most likely"
@@ -44,7 +44,6 @@ class Seen:
     score_draws: int
     codes: NDArray[np.float64]  # (N, Z) E_q[z]
     inputs: Tensor  # (N, *shape), binarised where the model sees them so; NaN where unobserved
-    reconstructions: Tensor  # (N, *shape)
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -83,6 +82,11 @@ class Measured:
     warnings: list[str]
     drawn: Tensor | None  # (n, *shape) draws of x; None for a model that needs a condition
     means: Tensor | None  # (n, *shape) E[x | z] of the same z
+
+    def reconstructed(self, rows: list[int]) -> Tensor:
+        """Return E[x | z] for some of the rows seen, (n, *shape): of images all would take long."""
+        assert self.seen is not None
+        return self.run.reconstruct(self.seen.data.take(rows)).cpu()
 
     @property
     def bounded(self) -> bool:
@@ -125,8 +129,9 @@ def _own(run: Run) -> tuple[tuple[Dataset, str] | None, str | None]:
 
 def _look(run: Run, data: Dataset, split: str) -> Seen:
     total, positions = len(data), torch.arange(len(data))
-    if total > ROWS:
-        positions = torch.randperm(total, generator=stream(0, "report"))[:ROWS].sort().values
+    most = min(ROWS, max(FEWEST_ROWS, CELLS // run.schema.dims))
+    if total > most:
+        positions = torch.randperm(total, generator=stream(0, "report"))[:most].sort().values
         data = data.take(positions)
     draws = min(DRAWS, max(FEWEST_DRAWS, ENTRIES // (len(data) * run.schema.dims)))
     score_draws = min(draws, SCORE_DRAWS)
@@ -145,7 +150,6 @@ def _look(run: Run, data: Dataset, split: str) -> Seen:
         score_draws,
         run.encode(data).mean.cpu().numpy(),
         inputs,
-        run.reconstruct(data).cpu(),
     )
 
 

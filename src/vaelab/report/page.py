@@ -123,10 +123,9 @@ def _bound(seen: Seen) -> Html:
 
 def _unusual(m: Measured, seen: Seen) -> Html:
     kind = images if m.run.schema.layout == "image" else tables
-    groups = seen.extremes()
     bound = "log p(x), by its importance-weighted bound" if m.bounded else "log p(x | z) at their codes"
     said = (
         f"Rows ordered by {bound}, with the same {seen.score_draws} draws for every row. One that the model finds "
         "improbable may be a fault in the data, a rare kind, or something that the model has not learned."
     )
-    return joined((paragraph(said), kind.extremes(seen, m.run.schema, groups)))
+    return joined((paragraph(said), kind.extremes(m, seen)))

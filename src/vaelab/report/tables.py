@@ -40,9 +40,8 @@ def flat(rows: Tensor) -> Numbers:
     return rows.flatten(1).double().numpy()
 
 
-def explained(seen: Seen) -> Numbers:
+def explained(x: Numbers, r: Numbers) -> Numbers:
     """Return R² = 1 - E[(x - E[x | z])²] / Var x per column, over observed entries; NaN for a constant."""
-    x, r = flat(seen.inputs), flat(seen.reconstructions)
     rest = np.where(np.isnan(x), np.nan, x - r)
     with np.errstate(invalid="ignore", divide="ignore"):
         total = np.nanmean((x - np.nanmean(x, 0)) ** 2, 0)
@@ -84,7 +83,12 @@ def samples(m: Measured) -> Html:
         picture(_marginals(real, new, columns), alt, caption, kind="svg+xml", class_="chart"),
         _correlated(real, new, columns) if len(columns) > 1 else None,
     )
-    return joined((element("div", *pictures, class_="side"), _column_table(seen, real, new, columns)))
+    return joined(
+        (
+            element("div", *pictures, class_="side"),
+            _column_table(real, flat(m.reconstructed(list(range(len(real))))), new, columns),
+        )
+    )
 
 
 def _marginals(real: Numbers, new: Numbers, columns: list[str]) -> bytes:
@@ -145,9 +149,9 @@ def _correlated(real: Numbers, new: Numbers, columns: list[str]) -> Html:
     return picture(svg(paint, height=2.3), alt, caption, kind="svg+xml", class_="chart")
 
 
-def _column_table(seen: Seen, real: Numbers, new: Numbers, columns: list[str]) -> Html:
+def _column_table(real: Numbers, again: Numbers, new: Numbers, columns: list[str]) -> Html:
     with np.errstate(invalid="ignore"):
-        share = explained(seen)
+        share = explained(real, again)
         body = [
             (
                 f"{i + 1}  {c}",
@@ -167,13 +171,14 @@ def number(value: float | np.floating) -> str:
     return "" if np.isnan(value) else f"{value:.4g}"
 
 
-def extremes(seen: Seen, schema: Schema, groups: dict[str, list[int]]) -> Html:
+def extremes(m: Measured, seen: Seen) -> Html:
     """The cells of the least likely rows, with those in the middle and the most likely to compare."""
-    x, r = flat(seen.inputs), flat(seen.reconstructions)
+    groups, x = seen.extremes(), flat(seen.inputs)
+    r = flat(m.reconstructed(list(range(len(x)))))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.abs(x - r) / np.nanstd(x, 0)
     apart = np.where(np.isfinite(apart), apart, -1.0)
-    columns = names(schema)
+    columns = names(m.run.schema)
     # of a wide table, the columns in which the least likely rows are furthest from their reconstructions
     worst = apart[groups[LEAST]].max(0)
     shown = np.sort(np.argsort(-worst, kind="stable")[:MOST_COLUMNS])
