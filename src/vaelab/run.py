@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
-from .errors import ModelFileError, UsageError
+from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .folder import MODEL_FILE, read_history, rows_of
 from .options import TrainOptions, to_toml
@@ -110,8 +110,23 @@ class Run:
         """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
         if units not in ("user", "standardised"):
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
-        rows, split = self.rows(source)
-        return evaluate_model(self.model, rows, split=split, samples=samples, units=units, seed=seed, **how)
+        data, split = self.data(source)
+        how.setdefault("split", split)
+        return evaluate_model(
+            self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
+        )
+
+    def known_rows(self, data: Dataset) -> int:
+        """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone."""
+        try:
+            splits = self.splits or (self.reopen() if self.reopen is not None else {})
+        except VaelabError:
+            return 0
+        if "train" not in splits:
+            return 0
+        trained, these = ([hash(row.tobytes()) for row in d.x.double().numpy()] for d in (splits["train"], data))
+        known = set(trained)
+        return sum(row in known for row in these)
 
     def encode(self, source: Any = None, *, seed: int = 0) -> Codes:
         """Return E[z] and the deviations of z under q(z | x) for the rows of a source, (N, D) each."""

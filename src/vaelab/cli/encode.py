@@ -35,6 +35,7 @@ def encode(
     """
     from ..data.write import as_frame, check_columns, write_columns
     from ..run import load
+    from . import print_csv
 
     if out is not None:
         check_columns(Path(out), force)
@@ -43,7 +44,7 @@ def encode(
     codes = opened.encode(data, seed=seed)
     columns = {**data.carried(), "z": codes.mean.numpy(), "sd": codes.deviation.numpy()}
     if out is None:
-        print(as_frame(columns).write_csv(), end="")
+        print_csv(as_frame(columns))
     else:
         write_columns(out, columns, force=force)
         print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

@@ -45,6 +45,7 @@ def score(
     from ..data.write import as_frame, check_columns, write_columns
     from ..run import load
     from ..training import Progress
+    from . import print_csv
 
     if out is not None:
         check_columns(Path(out), force)
@@ -54,7 +55,7 @@ def score(
         scores = opened.score(data, samples=samples, units=units, seed=seed, tick=progress.tick)
     columns = {**data.carried(), "log_likelihood": scores.numpy()}
     if out is None:
-        print(as_frame(columns).write_csv(), end="")
+        print_csv(as_frame(columns))
     else:
         write_columns(out, columns, force=force)
         print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)
