@@ -129,7 +129,7 @@ def kl_bars(kl: Numbers, active: NDArray[np.bool_]) -> bytes:
         axis = figure.subplots()
         for is_active, colour, label in (
             (True, BLUE, "active"),
-            (False, "#8A8A8A", f"variance of mean below {ACTIVE}"),
+            (False, "#8A8A8A", f"not active (variance of mean below {ACTIVE})"),
         ):
             at = np.flatnonzero(active[order] == is_active)
             if len(at):
@@ -175,7 +175,7 @@ def code_map(
                     *spot, short(str(value), 14), color="#1b2026", ha="center", va="center", bbox=box, fontsize=8.5
                 )
         else:
-            low, high = np.quantile(colour, [0.02, 0.98])
+            low, high = np.nanquantile(colour, [0.02, 0.98])
             points = axis.scatter(
                 x, y, c=colour, cmap="viridis", vmin=low, vmax=high, s=9, linewidths=0, rasterized=True
             )

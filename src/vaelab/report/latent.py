@@ -57,13 +57,14 @@ def informative(seen: Seen) -> NDArray[np.intp]:
 def colouring(seen: Seen) -> tuple[NDArray[Any], str]:
     """Return what colours the map: the labels, the rarest of many as "other"; without labels log p(x)."""
     labels = seen.data.labels
-    if labels is None or len(np.unique(labels)) < 2:
+    if labels is None or len({str(label) for label in labels}) < 2:
         return seen.scores, "log p(x), nats" if seen.judged.elbo is not None else "log p(x | z), nats"
     labels = np.asarray(labels)
+    labels = labels if labels.dtype.kind in "biuf" else labels.astype(str)
     values, counts = np.unique(labels, return_counts=True)
     if labels.dtype.kind not in "biuf" and len(values) > charts.MOST_CLASSES:
         kept = values[np.argsort(-counts, kind="stable")[: charts.MOST_CLASSES - 1]]
-        return np.where(np.isin(labels, kept), labels.astype(str), "other"), "label"
+        return np.where(np.isin(labels, kept), labels, "other"), "label"
     return labels, "label"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..data.words import count
 from ..errors import VaelabError
 from ..options import TrainOptions, read_toml
 from ..part import Part
@@ -41,9 +42,10 @@ def model(m: Measured) -> Html:
         table(("part", "parameters", "what it is"), rows, caption="The parts", class_="figures"),
         element("h3", "Data"),
         _data(m),
-        element("h3", "Training"),
+        element("h3", "How it was trained"),
         paragraph(f"{stopped}{kept}".strip()) if stopped or kept else None,
         paragraph(f"Settings: {settings}.") if settings else None,
+        paragraph(f"torch {meta['torch']}, {count(meta['threads'], 'thread')}.") if "torch" in meta else None,
     ]
     command = repeat(run)
     if command is not None:
@@ -60,17 +62,15 @@ def _part(part: nn.Module) -> Html:
     """Return a part as it is constructed, its network below it."""
     network = getattr(part, "network", None)
     below = None if network is None else joined((" of ", element("code", _constructed(network))))
-    return joined((element("code", _constructed(part)), below))
+    return joined((element("code", _constructed(part, "network")), below))
 
 
-def _constructed(module: nn.Module) -> str:
+def _constructed(module: nn.Module, without: str = "") -> str:
     name = type(module).__name__
     if not isinstance(module, Part):
         return f"{name}({module.extra_repr()})"
-    inner = [_constructed(v) for v in module.arguments().values() if isinstance(v, nn.Module)]
-    plain = module.extra_repr()
-    # the network of a part of a model has a place of its own
-    return f"{name}({', '.join([*inner, plain]) if not hasattr(module, 'network') or not inner else plain})"
+    inner = [_constructed(v) for k, v in module.arguments().items() if isinstance(v, nn.Module) and k != without]
+    return f"{name}({', '.join(filter(None, [*inner, module.extra_repr()]))})"
 
 
 def _data(m: Measured) -> Html:

@@ -162,7 +162,8 @@ def _column_table(real: Numbers, again: Numbers, new: Numbers, columns: list[str
             for i, c in enumerate(columns[:MOST_CORRELATED])
             if not np.isnan(real[:, i]).all()
         ]
-    caption = "R² is the share of a column's variance that its reconstruction explains; 0 is no better than the mean."
+    cut = "" if len(columns) <= MOST_CORRELATED else f" The first {MOST_CORRELATED} of {len(columns)} columns."
+    caption = f"R²: the share of a column's variance that reconstruction explains; 0 is no better than its mean.{cut}"
     return table(("column", "R²", "rows: mean ± deviation", "generated"), body, caption=caption, class_="numbers")
 
 
