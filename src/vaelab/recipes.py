@@ -113,6 +113,10 @@ def vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E_q[log p(x | z)] - KL(q(z | x) || p(z)) with z = mu(x) + sigma(x) noise (eq. 3, 9 and 10).
 
     p(z) -> priors.Gaussian; q(z | x) -> posteriors.Gaussian; p(x | z) -> by the data; bound -> objectives.ELBO.
+
+    >>> model, objective = recipes.vae((28, 28), 20, hidden=(500,))
+    >>> type(model.likelihood).__name__, type(objective).__name__
+    ('Bernoulli', 'ELBO')
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -122,6 +126,9 @@ def beta_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objectiv
     """Maximise E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), beta = 4 (eq. 4).
 
     beta -> objectives.ELBO(beta=...); reported and compared is the bound at beta = 1.
+
+    >>> recipes.beta_vae((5,), 2)[1].beta
+    4
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -134,6 +141,9 @@ def iwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E[log (1/K) sum_k p(x, z_k) / q(z_k | x)], K = 5 (eq. 8).
 
     K -> objectives.IWAE(samples=...); w_k -> exp(Terms.log_w).
+
+    >>> recipes.iwae((5,), 2, objective="iwae:samples=50")[1].samples
+    50
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -144,6 +154,9 @@ def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
     """Maximise log p(x | z) at z = network(x): no noise, no prior in the objective, no bound on log p(x).
 
     code -> posteriors.Point; loss -> objectives.Reconstruction.
+
+    >>> type(recipes.autoencoder((5,), 2)[0].posterior).__name__
+    'Point'
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -177,5 +190,8 @@ def linear(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]
 
     W, m -> likelihoods.Gaussian.network; sigma -> .log_scale; V, c -> posteriors.Gaussian.network; D -> .log_scale.
     Every kept column is a real number, for ever; images are divided by the top of their grid.
+
+    >>> sum(p.numel() for p in recipes.linear((5,), 2)[0].parameters())  # W, m, sigma, V, c, D
+    30
     """
     return assemble(shape, latent_dim, **parts)
