@@ -213,6 +213,9 @@ class Run:
         """Write what this run is, how good it is and what it does as one HTML page, and return its path.
 
         Judged on at most 1,000 rows of `source`, else of the test, validation or training part.
+
+        >>> run.report("digits.html").name
+        'digits.html'
         """
         path = Path(path)
         write_durably(path, page(self, source).encode())
