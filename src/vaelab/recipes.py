@@ -88,9 +88,7 @@ def assemble(
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
-    p = parse("prior", prior, given=("latent_dim",))
-    q = parse("posterior", posterior, given=("network", "latent_dim"))
-    px = parse("likelihood", likelihood, given=("network", "shape"))
+    p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
     def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
@@ -100,12 +98,14 @@ def assemble(
     seen = (*shape, categories) if categories else shape
     encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
     decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    encoder = OneHot(encoder, categories) if categories else encoder
+    made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
-        prior=p.part(latent_dim, **p.arguments),
-        posterior=q.part(OneHot(encoder, categories) if categories else encoder, latent_dim, **q.arguments),
-        likelihood=px.part(decoder, shape, **px.arguments),
+        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
+        posterior=made,
+        likelihood=px.make(network=decoder, shape=shape),
     )
-    return model, goal.part(**goal.arguments)
+    return model, goal.make(latent_dim=latent_dim, shape=shape)
 
 
 @recipe("Kingma & Welling 2013, Auto-Encoding Variational Bayes (arXiv 1312.6114)")
