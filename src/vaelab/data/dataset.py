@@ -64,6 +64,11 @@ class Dataset:
         return np.arange(1, len(self) + 1) if self.numbers is None else self.numbers
 
     @property
+    def names(self) -> NDArray[Any]:
+        """What to call each row: its id where it has one, else its number in its source: (N,)."""
+        return self.row_numbers if self.ids is None else self.ids
+
+    @property
     def digest(self) -> str:
         """SHA-256 of shape, type, values and name, in hexadecimal: equal for equal rows in equal order."""
         total = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype} {self.schema.name}\n".encode())
