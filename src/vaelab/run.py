@@ -18,6 +18,7 @@ from .durable import write_durably
 from .errors import ModelFileError, UsageError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .folder import MODEL_FILE, read_history, rows_of
+from .models import Model
 from .options import TrainOptions, to_toml
 from .parts import registry
 from .training import History, Rows
@@ -139,6 +140,11 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     model, schema = modules.get("model"), modules.get("schema")
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
+    if not isinstance(model, Model):
+        raise ModelFileError(f"{file}: its model is a {type(model).__name__}, which has no terms() and generate().")
+    shape = getattr(getattr(model, "likelihood", None), "shape", schema.model_shape)
+    if shape != schema.model_shape:
+        raise ModelFileError(f"{file}: its model is of rows {shape}, its schema of rows {schema.model_shape}.")
     folder = path if path.is_dir() else None
     if folder is None:
         return Run(model.eval(), schema, meta)

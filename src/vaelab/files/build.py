@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelFileError
 from ..part import Part
-from .container import JSON
+from .container import JSON, NAME
 from .sniff import shown
 
 MAX_INTEGER = 2**31
@@ -36,6 +36,9 @@ class Decoder:
     ) -> None:
         if not isinstance(tree, dict) or not tree:
             raise ModelFileError("its tree names no module.")
+        for key in tree:
+            if not NAME.fullmatch(key) or "." in key:
+                raise ModelFileError(f"a module is named {shown(key)}; letters, digits and '_' are allowed.")
         self.tree, self.registry, self.parts, self.tensors = tree, registry, parts, tensors
         with torch.random.fork_rng(devices=[]):
             self.handed = {path: self._hand_back(name, path) for key in tree for path, name in _customs(tree[key], key)}
@@ -81,8 +84,9 @@ class Decoder:
         return module
 
     def _value(self, node: JSON, path: str) -> Any:
-        if isinstance(node, (str, list, dict)) and len(node) > MAX_LENGTH:
-            raise ModelFileError(f"{shown(path)} has length {len(node):,}; at most {MAX_LENGTH:,} is allowed.")
+        for sized in (node, *(node.values() if isinstance(node, dict) else ())):
+            if isinstance(sized, (str, list, dict)) and len(sized) > MAX_LENGTH:
+                raise ModelFileError(f"{shown(path)} has length {len(sized):,}; at most {MAX_LENGTH:,} is allowed.")
         match node:
             case list():
                 return tuple(self._value(v, f"{path}.{i}") for i, v in enumerate(node))
