@@ -92,8 +92,10 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
         # the file may be exchanged between the two looks: never block on what is there now, and look again
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(path, flags), "rb") as file:
-            _regular(path, os.fstat(file.fileno()))
-            data = file.read(max_bytes + 1)
+            status = os.fstat(file.fileno())
+            _regular(path, status)
+            # Python reserves as much memory as it is asked to read: no more than there is, and a byte to see it grow
+            data = file.read(min(status.st_size, max_bytes) + 1)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file.") from None
     except (OSError, MemoryError) as error:
