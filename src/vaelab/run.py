@@ -144,7 +144,8 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
         raise ModelFileError(f"{file}: its model is a {type(model).__name__}, which has no terms() and generate().")
     shape = getattr(getattr(model, "likelihood", None), "shape", schema.model_shape)
     if shape != schema.model_shape:
-        raise ModelFileError(f"{file}: its model is of rows {shape}, its schema of rows {schema.model_shape}.")
+        shapes = (str(shape)[:60], str(schema.model_shape)[:60])
+        raise ModelFileError(f"{file}: its model is of rows {shapes[0]}, its schema of rows {shapes[1]}.")
     folder = path if path.is_dir() else None
     if folder is None:
         return Run(model.eval(), schema, meta)

@@ -146,6 +146,9 @@ class Decoder:
         except TypeError as error:
             raise ModelFileError(f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}.") from None
         values = {key: self._value(node, f"{path}.{key}") for key, node in arguments.items()}
+        for key, annotation in inspect.get_annotations(cls.__init__).items() if kind == "part" else ():
+            if key in values and not _fits(values[key], annotation):
+                raise ModelFileError(f"{shown(f'{path}.{key}')} is {shown(arguments[key])}, expected {annotation}.")
         try:
             return cls(**values)
         except Exception as error:  # whatever a constructor says about arguments that it cannot use
@@ -167,6 +170,21 @@ class Decoder:
                 f"parts: {shown(path)} needs a module or a callable that returns one, got {shown(given)}."
             )
         return module
+
+
+_SCALARS = {"int": (int, float), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
+
+
+def _fits(value: object, annotation: object) -> bool:
+    """Tell whether a value is of the scalar types that a constructor asks for; all else the constructor tells."""
+    kinds = {kind.strip() for kind in annotation.split("|")} if isinstance(annotation, str) else {""}
+    if not kinds <= _SCALARS.keys():
+        return True
+    if isinstance(value, bool):
+        return "bool" in kinds
+    if isinstance(value, float) and "float" not in kinds and not value.is_integer():
+        return False
+    return isinstance(value, tuple(cls for kind in kinds for cls in _SCALARS[kind]))
 
 
 def _customs(node: JSON, path: str) -> Iterator[tuple[str, str]]:
