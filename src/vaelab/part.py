@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,18 +11,31 @@ from typing import Any
 import torch
 from torch import nn
 
+_LOCK = threading.Lock()
+_IN_USE: dict[int, tuple[int, list[nn.Module]]] = {}  # id of a model -> how many use it, what was in training mode
+
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
-    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back.
+
+    By the last of the threads that use it: put back earlier, dropout would come over the others halfway.
+    """
+    with _LOCK:
+        users, training = _IN_USE.get(id(model), (0, [module for module in model.modules() if module.training]))
+        _IN_USE[id(model)] = (users + 1, training)
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for module in training:
-            module.training = True
+        with _LOCK:
+            users, training = _IN_USE.pop(id(model))
+            if users > 1:
+                _IN_USE[id(model)] = (users - 1, training)
+            else:
+                for module in training:
+                    module.training = True
 
 
 class Part(nn.Module):
