@@ -147,7 +147,11 @@ class Decoder:
             raise ModelFileError(f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}.") from None
         values = {key: self._value(node, f"{path}.{key}") for key, node in arguments.items()}
         for key, annotation in inspect.get_annotations(cls.__init__).items() if kind == "part" else ():
-            if key in values and not _fits(values[key], annotation):
+            if key not in values:
+                continue
+            if isinstance(number := values[key], float) and annotation == "int" and number.is_integer():
+                values[key] = int(number)
+            if not _fits(values[key], annotation):
                 raise ModelFileError(f"{shown(f'{path}.{key}')} is {shown(arguments[key])}, expected {annotation}.")
         try:
             return cls(**values)
@@ -172,7 +176,7 @@ class Decoder:
         return module
 
 
-_SCALARS = {"int": (int, float), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
+_SCALARS = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
 
 
 def _fits(value: object, annotation: object) -> bool:
@@ -182,8 +186,6 @@ def _fits(value: object, annotation: object) -> bool:
         return True
     if isinstance(value, bool):
         return "bool" in kinds
-    if isinstance(value, float) and "float" not in kinds and not value.is_integer():
-        return False
     return isinstance(value, tuple(cls for kind in kinds for cls in _SCALARS[kind]))
 
 

@@ -81,6 +81,8 @@ class VAE(Part):
         Entries of x that were not observed are set to 0 before any network sees them, and log p(x | z) leaves them
         out: whatever stands there never matters.
         """
+        if not len(x):
+            raise UsageError(f"terms: x has no rows, its shape is {tuple(x.shape)}.")
         if samples < 1:
             raise UsageError(f"samples must be at least 1, got {samples}.")
         if gradient not in GRADIENTS:
