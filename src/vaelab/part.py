@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 _LOCK = threading.Lock()
 _IN_USE: dict[int, tuple[int, list[nn.Module]]] = {}  # id of a model -> how many use it, what was in training mode
+M = TypeVar("M", bound=nn.Module)
 
 
 @contextmanager
@@ -38,6 +40,11 @@ def inference(model: nn.Module) -> Iterator[None]:
                     module.training = True
 
 
+def exact(model: M) -> M:
+    """Return a copy in float64 on the CPU: what it says of a row does then not depend on the batch, to 1e-10."""
+    return copy.deepcopy(model).to("cpu", torch.float64)
+
+
 class Part(nn.Module):
     """A module that keeps each constructor argument in an attribute of the same name.
 
@@ -55,3 +62,16 @@ class Part(nn.Module):
         """Show the plain arguments; modules and tensors show themselves."""
         plain = {k: v for k, v in self.arguments().items() if isinstance(v, (int, float, str, bool, tuple, type(None)))}
         return ", ".join(f"{name}={value!r}" for name, value in plain.items())
+
+
+_SCALARS = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
+
+
+def fits(value: object, annotation: object) -> bool:
+    """Tell whether a value is of the scalar types that a constructor asks for; about all else it says yes."""
+    kinds = {kind.strip() for kind in annotation.split("|")} if isinstance(annotation, str) else {""}
+    if not kinds <= _SCALARS.keys():
+        return True
+    if isinstance(value, bool):
+        return "bool" in kinds
+    return isinstance(value, tuple(cls for kind in kinds for cls in _SCALARS[kind]))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .data import Schema
+from .data import Dataset, Schema
 from .run import Run
 from .training import Rows
 
@@ -51,18 +51,18 @@ def _tiled(images: Tensor, schema: Schema, columns: int) -> NDArray[np.float64]:
     return np.concatenate(lines, axis=0)
 
 
-def inputs_as_seen(rows: Rows, most: int) -> Tensor:
-    """Return the first rows as the model sees them (binarised, where it is), in the user's units."""
-    return rows.schema.decode(rows.drawn(0).at(slice(0, most)).x)
+def inputs_as_seen(data: Dataset) -> Tensor:
+    """Return rows as the model sees them (binarised, where they are), in the user's units."""
+    return data.schema.decode(Rows(data).drawn(0, shared=True).at(slice(None)).x)
 
 
-def reconstruction_picture(run: Run, rows: Rows, *, columns: int = 12) -> bytes:
+def reconstruction_picture(run: Run, data: Dataset, *, columns: int = 12) -> bytes:
     """Return inputs and, below, what the model makes of them."""
-    some = rows.first(2 * columns)
+    some = data.take(range(min(2 * columns, len(data))))
     return strips(
         f"{run.schema.name}: {run.meta.get('recipe', 'model')}",
         {
-            "inputs": inputs_as_seen(some, len(some)),
+            "inputs": inputs_as_seen(some),
             "reconstructions, E[x | z] over z from q(z | x)": run.reconstruct(some),
         },
         run.schema,
@@ -70,14 +70,25 @@ def reconstruction_picture(run: Run, rows: Rows, *, columns: int = 12) -> bytes:
     )
 
 
+def path_picture(found: Tensor, schema: Schema, steps: int) -> bytes:
+    """Return the images on a path, one line for each stretch from place to place, both ends included."""
+    stretches = [found[start : start + steps + 1] for start in range(0, len(found) - 1, steps)]
+    return strips(
+        f"{schema.name}: E[x | z] on the way",
+        {f"from place {i + 1} to place {i + 2}": images for i, images in enumerate(stretches)},
+        schema,
+        columns=steps + 1,
+    )
+
+
 def overview_picture(run: Run, *, columns: int = 12, seed: int = 0) -> bytes:
     """Return inputs, reconstructions, draws and means of a run, in one picture."""
-    rows, split = run.rows()
-    some = rows.first(columns)
+    data, split = run.data()
+    some = data.take(range(min(columns, len(data))))
     return strips(
         f"{run.schema.name}: {run.meta.get('recipe', 'model')}, {split} rows",
         {
-            "inputs": inputs_as_seen(some, columns),
+            "inputs": inputs_as_seen(some),
             "reconstructions, E[x | z] over z from q(z | x)": run.reconstruct(some),
             "new: draws z from p(z), x from p(x | z)": run.generate(2 * columns, seed=seed),
             "new: means E[x | z] of the same z": run.generate(2 * columns, seed=seed, means=True),

@@ -56,7 +56,10 @@ class Plan:
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]
-        return "\n".join([*lines, *(f"note     {note}" for note in train.notes)])
+        notes = train.notes
+        if self.latent_dim > train.schema.dims:
+            notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
+        return "\n".join([*lines, *(f"note     {note}" for note in notes)])
 
     @property
     def latent_dim(self) -> int:
@@ -145,13 +148,14 @@ def plan_run(source: Any, **options: Any) -> Plan:
     device = pick_device(chosen.device)
     if chosen.threads is not None and chosen.threads < 1:
         raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
+    Settings(**_asked(chosen))  # what is out of range is said before any data are read
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
     latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
     if latent_dim < 1:
         raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
 
-    settings = _settings(chosen, recipe, splits)
+    settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, steps_per_epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
@@ -163,11 +167,10 @@ def plan_run(source: Any, **options: Any) -> Plan:
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 
 
-def _settings(options: TrainOptions, recipe: Recipe, splits: Splits) -> Settings:
-    """Return the recipe's settings under the options that were given."""
-    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience")
-    asked = {name: value for name in named if (value := getattr(options, name)) is not None}
-    return Settings(**{**recipe.settings(splits.train), **asked}, seed=options.seed)
+def _asked(options: TrainOptions) -> dict[str, Any]:
+    """Return the settings of training that were asked for."""
+    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed")
+    return {name: value for name in named if (value := getattr(options, name)) is not None}
 
 
 def pick_device(name: str) -> torch.device:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
-from .errors import ModelFileError, UsageError
+from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .folder import MODEL_FILE, read_history, rows_of
 from .models import Model
 from .options import TrainOptions, to_toml
 from .parts import registry
 from .training import History, Rows
+from .use import Codes
 
 
 @dataclass
@@ -57,23 +58,25 @@ class Run:
         self.save(folder / MODEL_FILE)
         self.folder = folder
 
-    def rows(self, source: Any = None) -> tuple[Rows, str]:
-        """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
-        if isinstance(source, Rows):
-            return source, "given"
-        if source is None:
-            if not self.splits and self.reopen is not None:
-                self.splits = self.reopen()
-            for split in ("test", "validation", "train"):
-                if split in self.splits:
-                    return Rows(self.splits[split], device=self.device), split
-            raise UsageError("this run does not know its data any more. Give a SOURCE.")
-        return Rows(self.dataset(source), device=self.device), "given"
+    def data(self, source: Any = None) -> tuple[Dataset, str]:
+        """Return rows and what they are: a source's ("given"), else this run's "test", "validation" or "train" rows.
 
-    def dataset(self, source: Any) -> Dataset:
-        """Return a source read under this run's schema, its values checked."""
-        data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
-        return data if data.schema is self.schema else _under(data, self.schema)
+        Raises UsageError where the run does not know its rows any more, DataError where they do not fit the model.
+        """
+        if source is not None:
+            data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
+            return data if data.schema is self.schema else _under(data, self.schema), "given"
+        if not self.splits and self.reopen is not None:
+            self.splits = self.reopen()
+        for split in ("test", "validation", "train"):
+            if split in self.splits:
+                return self.splits[split], split
+        raise UsageError("this run does not know its data any more. Give a SOURCE.")
+
+    def rows(self, source: Any = None) -> tuple[Rows, str]:
+        """Return the rows of `data` as the model takes them, on its device, and their split."""
+        data, split = self.data(source)
+        return Rows(data, device=self.device), split
 
     def warnings(self) -> list[str]:
         """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well."""
@@ -92,6 +95,11 @@ class Run:
         return found
 
     @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions."""
+        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
@@ -102,16 +110,49 @@ class Run:
         """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
         if units not in ("user", "standardised"):
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
-        rows, split = self.rows(source)
-        return evaluate_model(self.model, rows, split=split, samples=samples, units=units, seed=seed, **how)
+        data, split = self.data(source)
+        how.setdefault("split", split)
+        return evaluate_model(
+            self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
+        )
+
+    def known_rows(self, data: Dataset) -> int:
+        """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone."""
+        try:
+            splits = self.splits or (self.reopen() if self.reopen is not None else {})
+        except VaelabError:
+            return 0
+        if "train" not in splits:
+            return 0
+        trained, these = ([hash(row.tobytes()) for row in d.x.double().numpy()] for d in (splits["train"], data))
+        known = set(trained)
+        return sum(row in known for row in these)
+
+    def encode(self, source: Any = None, *, seed: int = 0) -> Codes:
+        """Return E[z] and the deviations of z under q(z | x) for the rows of a source, (N, D) each."""
+        return use.encode(self.model, self.data(source)[0], seed=seed)
+
+    def decode(self, z: Any) -> Tensor:
+        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units."""
+        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64))
+
+    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight") -> Tensor:
+        """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape)."""
+        return self.decode(use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path))
+
+    def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
+        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
+        return use.reconstruct(self.model, self.data(source)[0], seed=seed)
+
+    def score(
+        self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
+    ) -> Tensor:
+        """Return a lower bound on log p(x) for each row of a source, (N,) nats; no row depends on another."""
+        return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
     def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
         """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`."""
         return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
-
-    def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
-        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
-        return use.reconstruct(self.model, self.rows(source)[0], seed=seed)
 
 
 def _under(data: Dataset, schema: Schema) -> Dataset:
@@ -164,14 +205,34 @@ def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluatio
     return opened(run).evaluate(source, **how)
 
 
-def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
-    """Draw n rows from a run's model: see `Run.generate`."""
-    return opened(run).generate(n, **how)
+def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:
+    """Return where rows lie in the latent space of a run's model: see `Run.encode`."""
+    return opened(run).encode(source, **how)
+
+
+def decode(run: Run | str | Path, z: Any) -> Tensor:
+    """Return what lies at places of the latent space: see `Run.decode`."""
+    return opened(run).decode(z)
+
+
+def interpolate(run: Run | str | Path, places: Any, **how: Any) -> Tensor:
+    """Return what lies on a path through places of the latent space: see `Run.interpolate`."""
+    return opened(run).interpolate(places, **how)
 
 
 def reconstruct(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
     """Return what a run's model makes of rows: see `Run.reconstruct`."""
     return opened(run).reconstruct(source, **how)
+
+
+def score(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
+    """Return how probable rows are under a run's model: see `Run.score`."""
+    return opened(run).score(source, **how)
+
+
+def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
+    """Draw n rows from a run's model: see `Run.generate`."""
+    return opened(run).generate(n, **how)
 
 
 def opened(run: Run | str | Path) -> Run:

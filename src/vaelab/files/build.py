@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelFileError
-from ..part import Part
+from ..part import Part, fits
 from .container import JSON, NAME
 from .sniff import shown
 
@@ -147,11 +147,7 @@ class Decoder:
             raise ModelFileError(f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}.") from None
         values = {key: self._value(node, f"{path}.{key}") for key, node in arguments.items()}
         for key, annotation in inspect.get_annotations(cls.__init__).items() if kind == "part" else ():
-            if key not in values:
-                continue
-            if isinstance(number := values[key], float) and annotation == "int" and number.is_integer():
-                values[key] = int(number)
-            if not _fits(values[key], annotation):
+            if key in values and not fits(values[key], annotation):
                 raise ModelFileError(f"{shown(f'{path}.{key}')} is {shown(arguments[key])}, expected {annotation}.")
         try:
             return cls(**values)
@@ -174,19 +170,6 @@ class Decoder:
                 f"parts: {shown(path)} needs a module or a callable that returns one, got {shown(given)}."
             )
         return module
-
-
-_SCALARS = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
-
-
-def _fits(value: object, annotation: object) -> bool:
-    """Tell whether a value is of the scalar types that a constructor asks for; all else the constructor tells."""
-    kinds = {kind.strip() for kind in annotation.split("|")} if isinstance(annotation, str) else {""}
-    if not kinds <= _SCALARS.keys():
-        return True
-    if isinstance(value, bool):
-        return "bool" in kinds
-    return isinstance(value, tuple(cls for kind in kinds for cls in _SCALARS[kind]))
 
 
 def _customs(node: JSON, path: str) -> Iterator[tuple[str, str]]:
