@@ -142,7 +142,12 @@ class _Threads:
 
 
 def plan_run(source: Any, **options: Any) -> Plan:
-    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training."""
+    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training.
+
+    >>> plan = vaelab.plan_run("digits", latent_dim=2)
+    >>> print(plan.describe().splitlines()[1])
+    split    1,617 train, 180 validation
+    """
     chosen = TrainOptions.checked(**options)
     recipe = find(chosen.recipe)
     device = pick_device(chosen.device)
@@ -190,6 +195,10 @@ def train(source: Any, *, progress: str = "auto", **options: Any) -> Run:
 
     The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. `progress` is auto, rich, notebook,
     plain or off. Nothing is written: `run.save(path)`.
+
+    >>> run = vaelab.train("digits", latent_dim=2, hidden="32", epochs=2, progress="off")
+    >>> run.generate(4).shape
+    torch.Size([4, 8, 8])
     """
     with Progress(progress) as shown:
         return plan_run(source, **options).run(shown.report)
@@ -214,6 +223,11 @@ def fit(
 
     `data` is anything that `train` takes; real values are used as they stand unless `standardise`. Callbacks are called
     with (record, history) after each validation. Further settings are those of `vaelab.training.Settings`.
+
+    >>> model, objective = recipes.vae((5,), 2, likelihood="gaussian")
+    >>> run = vaelab.fit(model, torch.randn(200, 5), objective=objective, epochs=2, progress="off")
+    >>> len(run.history.records)
+    2
     """
     target = pick_device(device)
     splits = split(data if isinstance(data, Dataset) else open_source(data), validation, seed, scale=standardise)

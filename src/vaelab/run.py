@@ -30,6 +30,10 @@ class Run:
     """A trained model with its data's schema; the verbs are methods, and functions of the same names.
 
     `splits` holds the rows that training knew, by the name of their part: "test", "validation", "train".
+
+    >>> run = vaelab.train("digits", latent_dim=2, hidden="32", epochs=2, progress="off")
+    >>> sorted(run.splits), run.meta["recipe"]
+    (['train', 'validation'], 'vae')
     """
 
     model: nn.Module
@@ -41,7 +45,11 @@ class Run:
     reopen: Callable[[], dict[str, Dataset]] | None = None  # how a run folder finds its rows again
 
     def save(self, path: str | Path) -> Path:
-        """Write the model file: weights, constructor arguments, schema; no times, paths or hosts."""
+        """Write the model file: weights, constructor arguments, schema; no times, paths or hosts.
+
+        >>> run.save("digits.safetensors").name
+        'digits.safetensors'
+        """
         path = Path(path)
         files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry=registry())
         return path
@@ -62,6 +70,10 @@ class Run:
         """Return rows and what they are: a source's ("given"), else this run's "test", "validation" or "train" rows.
 
         Raises UsageError where the run does not know its rows any more, DataError where they do not fit the model.
+
+        >>> rows, split = run.data()
+        >>> len(rows), split
+        (180, 'validation')
         """
         if source is not None:
             data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
@@ -74,12 +86,20 @@ class Run:
         raise UsageError("this run does not know its data any more. Give a SOURCE.")
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
-        """Return the rows of `data` as the model takes them, on its device, and their split."""
+        """Return the rows of `data` as the model takes them, on its device, and their split.
+
+        >>> run.rows()[0].data.shape
+        torch.Size([180, 1, 8, 8])
+        """
         data, split = self.data(source)
         return Rows(data, device=self.device), split
 
     def warnings(self) -> list[str]:
-        """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well."""
+        """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well.
+
+        >>> all(isinstance(warning, str) for warning in run.warnings())
+        True
+        """
         found = []
         if self.history is not None and self.history.skipped:
             found.append(
@@ -107,7 +127,12 @@ class Run:
     def evaluate(
         self, source: Any = None, *, samples: int = 5000, units: str = "user", seed: int = 0, **how: Any
     ) -> Evaluation:
-        """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
+        """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors.
+
+        >>> figures = run.evaluate(samples=10)
+        >>> figures.elbo.value <= figures.log_evidence.value  # nats per row
+        True
+        """
         if units not in ("user", "standardised"):
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
         data, split = self.data(source)
@@ -117,7 +142,11 @@ class Run:
         )
 
     def known_rows(self, data: Dataset) -> int:
-        """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone."""
+        """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
+
+        >>> run.known_rows(run.splits["train"].take(range(7)))
+        7
+        """
         try:
             splits = self.splits or (self.reopen() if self.reopen is not None else {})
         except VaelabError:
@@ -129,29 +158,55 @@ class Run:
         return sum(row in known for row in these)
 
     def encode(self, source: Any = None, *, seed: int = 0) -> Codes:
-        """Return E[z] and the deviations of z under q(z | x) for the rows of a source, (N, D) each."""
+        """Return E[z] and the deviations of z under q(z | x) for the rows of a source, (N, D) each.
+
+        >>> run.encode().mean.shape
+        torch.Size([180, 2])
+        """
         return use.encode(self.model, self.data(source)[0], seed=seed)
 
     def decode(self, z: Any) -> Tensor:
-        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units."""
+        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units.
+
+        >>> run.decode([[0.0, 0.0], [1.0, -1.0]]).shape
+        torch.Size([2, 8, 8])
+        """
         return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64))
 
     def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight") -> Tensor:
-        """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape)."""
+        """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape).
+
+        >>> run.interpolate(run.encode().mean[:2], steps=8, path="spherical").shape
+        torch.Size([9, 8, 8])
+        """
         return self.decode(use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path))
 
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
-        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
+        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units.
+
+        >>> run.reconstruct().shape
+        torch.Size([180, 8, 8])
+        """
         return use.reconstruct(self.model, self.data(source)[0], seed=seed)
 
     def score(
         self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
     ) -> Tensor:
-        """Return a lower bound on log p(x) for each row of a source, (N,) nats; no row depends on another."""
+        """Return a lower bound on log p(x) for each row of a source, (N,) nats; no row depends on another.
+
+        >>> scores = run.score(samples=10)
+        >>> int(scores.argmin()) == int(scores.sort().indices[0])  # the least probable row
+        True
+        """
         return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
     def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`."""
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+
+        >>> draws, means = run.generate(4), run.generate(4, means=True)
+        >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
+        (True, False)
+        """
         return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
 
 
@@ -174,6 +229,10 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
 
     `parts` hands back modules of your own, by class name or by path ("model.likelihood.network"). A run folder also
     knows its data again, if they are still where they were.
+
+    >>> path = run.save("again.safetensors")
+    >>> torch.equal(vaelab.load(path).generate(3), run.generate(3))
+    True
     """
     path = Path(path)
     file = path / MODEL_FILE if path.is_dir() else path
@@ -196,42 +255,74 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
 
 
 def save(run: Run, path: str | Path) -> Path:
-    """Write the model file of a run."""
+    """Write the model file of a run.
+
+    >>> vaelab.save(run, "digits.safetensors").name
+    'digits.safetensors'
+    """
     return run.save(path)
 
 
 def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluation:
-    """Judge a run (or the folder or file of one): see `Run.evaluate`."""
+    """Judge a run (or the folder or file of one): see `Run.evaluate`.
+
+    >>> vaelab.evaluate(run, samples=10).rows
+    180
+    """
     return opened(run).evaluate(source, **how)
 
 
 def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:
-    """Return where rows lie in the latent space of a run's model: see `Run.encode`."""
+    """Return where rows lie in the latent space of a run's model: see `Run.encode`.
+
+    >>> torch.equal(vaelab.encode(run).mean, run.encode().mean)
+    True
+    """
     return opened(run).encode(source, **how)
 
 
 def decode(run: Run | str | Path, z: Any) -> Tensor:
-    """Return what lies at places of the latent space: see `Run.decode`."""
+    """Return what lies at places of the latent space: see `Run.decode`.
+
+    >>> vaelab.decode(run, [[0.0, 0.0]]).shape
+    torch.Size([1, 8, 8])
+    """
     return opened(run).decode(z)
 
 
 def interpolate(run: Run | str | Path, places: Any, **how: Any) -> Tensor:
-    """Return what lies on a path through places of the latent space: see `Run.interpolate`."""
+    """Return what lies on a path through places of the latent space: see `Run.interpolate`.
+
+    >>> vaelab.interpolate(run, [[0.0, 0.0], [1.0, 1.0]], steps=4).shape
+    torch.Size([5, 8, 8])
+    """
     return opened(run).interpolate(places, **how)
 
 
 def reconstruct(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
-    """Return what a run's model makes of rows: see `Run.reconstruct`."""
+    """Return what a run's model makes of rows: see `Run.reconstruct`.
+
+    >>> vaelab.reconstruct(run).shape
+    torch.Size([180, 8, 8])
+    """
     return opened(run).reconstruct(source, **how)
 
 
 def score(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
-    """Return how probable rows are under a run's model: see `Run.score`."""
+    """Return how probable rows are under a run's model: see `Run.score`.
+
+    >>> vaelab.score(run, samples=10).shape
+    torch.Size([180])
+    """
     return opened(run).score(source, **how)
 
 
 def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
-    """Draw n rows from a run's model: see `Run.generate`."""
+    """Draw n rows from a run's model: see `Run.generate`.
+
+    >>> vaelab.generate(run, 4, seed=1).shape
+    torch.Size([4, 8, 8])
+    """
     return opened(run).generate(n, **how)
 
 

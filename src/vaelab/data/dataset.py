@@ -30,6 +30,10 @@ class Dataset:
     condition (N, C) float, what p and q are given beside x, or None
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
+
+    >>> digits = data.open_source("digits")
+    >>> len(digits), digits.take([0, 1]).x.shape
+    (1797, torch.Size([2, 8, 8]))
     """
 
     x: Tensor
@@ -165,6 +169,9 @@ def as_real(data: Dataset) -> Dataset:
 
     For models of real numbers: every kept column or pixel is then real for ever, with loc 0 and scale `high`
     (1 for tables and arrays). `fit_scaling` then centres images, and standardises tables and arrays.
+
+    >>> data.as_real(data.open_source("digits")).schema.values
+    'real'
     """
     schema = data.schema
     if schema.values == "real":

@@ -43,6 +43,9 @@ def write_rows(
     `means` says that the values are expectations. `beside` are known columns of the rows, (N,) each, such as ids and
     labels: they come first. Rows may come in blocks, `n` of them in all: memory then stays flat.
     Raises UsageError if the output exists and not `force`, or if the form does not fit the data.
+
+    >>> digits = data.open_source("digits")
+    >>> data.write_rows("nine.png", digits.x[:9], digits.schema)
     """
     target = Path(path)
     check_target(target, schema, force)
