@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,13 +66,22 @@ class Part(nn.Module):
 
 
 _SCALARS = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
+_ALIASES = {"Shape": "int | Sequence[int]"}
+_SEVERAL = re.compile(r"(?:Sequence|tuple|list)\[(\w+)(?:, \.\.\.)?\]")
 
 
 def fits(value: object, annotation: object) -> bool:
-    """Tell whether a value is of the scalar types that a constructor asks for; about all else it says yes."""
-    kinds = {kind.strip() for kind in annotation.split("|")} if isinstance(annotation, str) else {""}
-    if not kinds <= _SCALARS.keys():
-        return True
-    if isinstance(value, bool):
-        return "bool" in kinds
-    return isinstance(value, tuple(cls for kind in kinds for cls in _SCALARS[kind]))
+    """Tell whether a value is of the types that a constructor asks for: scalars, and sequences of one kind of them.
+
+    About all other types it says yes, and so does it where an annotation is no text.
+    """
+    kinds = _ALIASES.get(annotation, annotation).split("|") if isinstance(annotation, str) else ["Any"]
+    return any(_is(value, kind.strip()) for kind in kinds)
+
+
+def _is(value: object, kind: str) -> bool:
+    if several := _SEVERAL.fullmatch(kind):
+        return isinstance(value, (tuple, list)) and all(_is(item, several[1]) for item in value)
+    return kind not in _SCALARS or (
+        isinstance(value, _SCALARS[kind]) and (kind == "bool" or not isinstance(value, bool))
+    )

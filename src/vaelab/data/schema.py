@@ -73,18 +73,11 @@ class Schema(Part):
 
     def _check_types(self) -> None:
         # a file may give anything, and what is wrong here would be found out only when rows are written
-        texts = {"columns": self.columns, "order": self.order, "dtypes": self.dtypes}
-        wrong = {
-            "name": not isinstance(self.name, str),
-            "layout": self.layout not in get_args(Layout),
-            "values": self.values not in get_args(Values),
-            "shape": not all(isinstance(size, int) and size > 0 for size in self.shape),
-            "low": not isinstance(self.low, int | None),
-            "high": not isinstance(self.high, int | None),
-            **{name: not all(isinstance(text, str) for text in given or ()) for name, given in texts.items()},
-        }
-        for name in (name for name, bad in wrong.items() if bad):
-            raise UsageError(f"Schema: {name} is {show(getattr(self, name))}, which it cannot be.")
+        for name, known in (("layout", get_args(Layout)), ("values", get_args(Values))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"Schema: {name} is {show(getattr(self, name))}, expected {', '.join(known)}.")
+        if not all(size > 0 for size in self.shape):
+            raise UsageError(f"Schema: rows of shape {self.shape} have no entries.")
         for kind in self.dtypes or ():
             if kind.startswith(("Int", "UInt")) and kind.lstrip("UInt") not in ("8", "16", "32", "64", "128"):
                 raise UsageError(f"Schema: {show(kind)} is no type of integers.")
