@@ -184,7 +184,7 @@ refused("F10", with_argument("model.posterior.network.hidden", [10**9]), "has sh
 refused("F10", with_argument("model.posterior.network.hidden", [1] * 9_999), "far more layers than the file holds")
 refused("F10", with_argument("model.posterior.network.hidden", [1] * 200_000), "has length 200,000; at most 10,000")
 refused("F10", with_argument("model.posterior.network.hidden", [-8]), "hidden widths must be at least 1")
-refused("F10", with_argument("model.posterior.network.hidden", [8.5]), "cannot be built")
+refused("F10", with_argument("model.posterior.network.hidden", [8.5]), "expected Sequence[int]")
 refused("F10", with_argument("model.prior.latent_dim", 2.0), "'model.prior.latent_dim' is '2.0', expected int")
 refused("F10", with_argument("model.prior.latent_dims", 2), "has other arguments", "latent_dims")
 refused("F10", forge(raw='{"format":1,"tree":' + "[" * 100_000 + "]" * 100_000 + "}"), "nested deeper than 32 levels")
