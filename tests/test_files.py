@@ -297,7 +297,9 @@ def test_the_check_of_golden_files(tmp_path: Path) -> None:
         ("Shape", [3, (3, 4)], [3.0, "3", (None,)]),
         ("tuple[str, ...] | None", [None, ("a",), ()], ["a", (1,)]),
         ("bool", [True], [1]),
-        ("nn.Module", [1, None], []),
+        ("Tensor | None", [torch.zeros(1), None], [0.0, nn.Linear(1, 1)]),
+        ("nn.Module", [nn.Linear(1, 1)], [torch.zeros(1), None, "relu"]),
+        ("Callable[..., Any]", [1, None], []),
         (int, ["whatever is not written as text"], []),
     ],
 )

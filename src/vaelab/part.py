@@ -65,15 +65,18 @@ class Part(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in plain.items())
 
 
-_SCALARS = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
-_ALIASES = {"Shape": "int | Sequence[int]"}
+_TYPES: dict[str, tuple[type, ...]] = {
+    **{"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)},
+    **{"Tensor": (torch.Tensor,), "nn.Module": (nn.Module,)},
+}
+_ALIASES = {"Shape": "int | Sequence[int]", "Layout": "str", "Values": "str"}
 _SEVERAL = re.compile(r"(?:Sequence|tuple|list)\[(\w+)(?:, \.\.\.)?\]")
 
 
 def fits(value: object, annotation: object) -> bool:
-    """Tell whether a value is of the types that a constructor asks for: scalars, and sequences of one kind of them.
+    """Tell whether a value is of the types that a constructor asks for: scalars, sequences of them, tensors, modules.
 
-    About all other types it says yes, and so does it where an annotation is no text.
+    About all other types it says yes, and so it does where an annotation is no text.
     """
     kinds = _ALIASES.get(annotation, annotation).split("|") if isinstance(annotation, str) else ["Any"]
     return any(_is(value, kind.strip()) for kind in kinds)
@@ -82,6 +85,6 @@ def fits(value: object, annotation: object) -> bool:
 def _is(value: object, kind: str) -> bool:
     if several := _SEVERAL.fullmatch(kind):
         return isinstance(value, (tuple, list)) and all(_is(item, several[1]) for item in value)
-    return kind not in _SCALARS or (
-        isinstance(value, _SCALARS[kind]) and (kind == "bool" or not isinstance(value, bool))
-    )
+    if isinstance(value, bool) and kind in ("int", "float"):  # in Python a truth value is a number
+        return False
+    return kind not in _TYPES or isinstance(value, _TYPES[kind])
