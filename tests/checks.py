@@ -2,6 +2,7 @@
 
 import checks_figures  # noqa: F401
 import checks_model  # noqa: F401
+import checks_report  # noqa: F401
 import checks_use  # noqa: F401
 import exact
 

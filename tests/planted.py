@@ -24,7 +24,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parent
 SOURCE = TESTS.parent / "src" / "vaelab"
 JOBS, LIMIT = 2, 60.0  # children at a time, seconds for each
-OURS = ("vaelab", "checks", "checks_model", "checks_figures", "checks_use", "exact")
+OURS = ("vaelab", "checks", "checks_model", "checks_figures", "checks_report", "checks_use", "exact")
 BROKEN = (SyntaxError, NameError, ImportError, AttributeError)
 
 

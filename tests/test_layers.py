@@ -33,9 +33,10 @@ LAYERS = (
     "choices",
     "splits",
     "folder",
+    "pictures",
+    "report",
     "run",
     "plan",
-    "pictures",
     "cli",
     "__main__",
 )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .data import Dataset, Schema
-from .run import Run
 from .training import Rows
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 def strips(title: str, rows: Mapping[str, Tensor], schema: Schema, *, columns: int) -> bytes:
@@ -21,7 +24,7 @@ def strips(title: str, rows: Mapping[str, Tensor], schema: Schema, *, columns: i
     """
     from matplotlib.figure import Figure
 
-    blocks = {name: _tiled(images, schema, columns) for name, images in rows.items()}
+    blocks = {name: tiled(images, schema, columns, limits(images, schema)) for name, images in rows.items()}
     heights = [block.shape[0] / block.shape[1] for block in blocks.values()]
     width = min(12.0, 1.2 + 0.7 * columns)
     figure = Figure(figsize=(width, width * sum(heights) + 0.45 * len(blocks) + 0.4), dpi=110, layout="constrained")
@@ -36,10 +39,18 @@ def strips(title: str, rows: Mapping[str, Tensor], schema: Schema, *, columns: i
     return out.getvalue()
 
 
-def _tiled(images: Tensor, schema: Schema, columns: int) -> NDArray[np.float64]:
-    """Return the images side by side, on 0..1, with a light line between them."""
+def limits(images: Tensor, schema: Schema) -> tuple[float, float]:
+    """Return what is black and what is white: the ends of the grid, or of these images where values are real."""
+    if schema.values != "real":
+        return schema.grid
+    seen = images[~images.isnan()]
+    return seen.min().item(), seen.max().item()
+
+
+def tiled(images: Tensor, schema: Schema, columns: int, scale: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the images side by side, on 0..1, with a light line between them; an incomplete last line is left out."""
     x = images.double().cpu().numpy()
-    low, high = schema.grid if schema.values != "real" else (x.min(), x.max())
+    low, high = scale
     x = np.clip((x - low) / max(high - low, 1e-12), 0, 1)
     colour = x.ndim == 4 and x.shape[-1] == 3
     x = x if colour or x.ndim == 3 else x[..., 0]

@@ -21,6 +21,7 @@ from .folder import MODEL_FILE, read_history, rows_of
 from .models import Model
 from .options import TrainOptions, to_toml
 from .parts import registry
+from .report import fragment, page
 from .training import History, Rows
 from .use import Codes
 
@@ -208,6 +209,22 @@ class Run:
         (True, False)
         """
         return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+
+    def report(self, path: str | Path, source: Any = None) -> Path:
+        """Write what this run is, how good it is and what it does as one HTML page, and return its path.
+
+        Judged on at most 1,000 rows of `source`, else of the test, validation or training part.
+
+        >>> run.report("digits.html").name
+        'digits.html'
+        """
+        path = Path(path)
+        write_durably(path, page(self, source).encode())
+        return path
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        return fragment(self)
 
 
 def _under(data: Dataset, schema: Schema) -> Dataset:
