@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hostile.bombs import BOMBS
 from hostile.foreign import FOREIGN
 from hostile.forged import FORGED, LINEAR
 from hostile.makers import Bomb, part, planned
@@ -23,7 +24,7 @@ from vaelab.errors import ModelFileError
 from vaelab.files.container import MAX_HEADER, pack
 from watch import watched
 
-HOSTILE = [*FOREIGN, *FORGED]
+HOSTILE = [*FOREIGN, *FORGED, *BOMBS]
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,6 @@ HEADERS: list[Case] = [
     ("no object", forge(raw="{1}"), "JSON cannot be read"),
     ("lone surrogate", forge(raw='{"format":"\\ud800"}'), "format version is '\\ud800'"),
     ("deep", forge(raw=deep(40)), "deeper than 32"),
-    ("deeper", forge(raw=deep(100_000)), "deeper than 32"),
-    ("deep header", forge('"a":' + "[" * 100_000 + "]" * 100_000), "deeper than 32"),
     ("ansi name", forge({ESCAPE: entry()}, bytes(4)), "named '\\x1b[31mred\\x00\\u202e../../etc/x'"),
     ("dot name", forge({"../../etc/x": entry()}, bytes(4)), "named '../../etc/x'"),
     ("long name", forge({"a" * 5000: entry()}, bytes(4)), "named 'aaaaaaaaa"),
@@ -46,12 +44,6 @@ HEADERS: list[Case] = [
     ("overlap", forge({"a": entry(), "b": entry()}, bytes(4)), "overlaps"),
     ("hole", forge({"a": entry(), "b": entry(offsets=[8, 12])}, bytes(12)), "leaves a hole"),
     ("truth", forge({"a": entry("BOOL", offsets=[0, 1])}, b"\2"), "neither 0 nor 1"),
-    ("many", forge({f"a{i}": entry(shape=[0], offsets=[0, 0]) for i in range(2000)}), "2,000 tensors"),
-    (
-        "200,000",
-        forge({f"a{i}": entry(shape=[0], offsets=[0, 0]) for i in range(200_000)}),
-        "at most 1,048,576",
-    ),
     (
         "newer",
         forge(document={"format": 3}),
@@ -141,16 +133,6 @@ TREES: list[Case] = [
         "has shape",
     ),
     ("huger", planned(part("parts.Dense", inputs=10**12, outputs=2)), "at most 2,147,483,648"),
-    (
-        "many layers",
-        planned(part("parts.Dense", inputs=1, outputs=1, hidden=[1] * 10_000)),
-        "far more layers",
-    ),
-    (
-        "million layers",
-        planned(part("parts.Dense", inputs=1, outputs=1, hidden=[1] * 300_000)),
-        "at most 10,000",
-    ),
     ("nan weight", planned(part("parts.Dense"), a=torch.tensor([1.0, float("nan")])), "'a' holds NaN"),
     (
         "inf weight",
@@ -183,8 +165,6 @@ TREES: list[Case] = [
     ("no width", planned(part("parts.Dense", inputs=None, outputs=2)), "expected int"),
     ("negative huge width", planned(part("parts.Dense", inputs=-(10**12), outputs=2)), "at most 2,147,483,648"),
     ("integer of 4,000 digits inside", planned(part("parts.Kept", thing=int("9" * 4000))), "at most 2,147,483,648"),
-    ("long text", planned(part("parts.Kept", thing="x" * 20_000)), "has length 20,000"),
-    ("wide list", planned(part("parts.Kept", thing={"list": [0] * 20_000})), "has length 20,000"),
     ("itself", planned(part("parts.Pair", first={"shared": "m"}, second={"shared": "m"})), "does not stand before it"),
     ("width of 10^9 latents", planned(part("parts.Dense", inputs=10**9, outputs=2, hidden=[]), **LINEAR), "has shape"),
 ]
