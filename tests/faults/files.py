@@ -209,9 +209,9 @@ def sizes_are_computed_before_memory_is_taken(place: Place) -> None:
 
 
 refused("F10", with_argument("schema.values", "fancy"), "values is", "expected binary, integer")
-refused("F10", with_argument("schema.layout", 3), "layout is 3, expected image")
+refused("F10", with_argument("schema.layout", "blob"), "layout is", "expected image, table, array")
 refused("F10", with_argument("schema.shape", [8, 0]), "have no entries")
-refused("F10", with_argument("schema.loc", 0.0), "cannot be built")
+refused("F10", with_argument("schema.loc", 0.0), "'schema.loc' is '0.0', expected Tensor")
 
 NAN = {"model.prior.unit": torch.tensor([1.0, float("nan")])}
 refused("F11", changed(tensors=NAN), "the tensor 'model.prior.unit' holds NaN or an infinity")
