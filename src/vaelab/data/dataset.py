@@ -27,7 +27,7 @@ class Dataset:
     """N rows as the user has them, their schema, and what was decided on the way.
 
     x         (N, *shape): uint8 (8-bit images), int32 (16-bit images), else float64, NaN where unobserved
-    observed  bool (N, *shape), or None where every entry is observed
+    observed  bool (N, *shape), or None where every entry is observed; made of the NaN of x if it is not given
     labels    (N,) or None; ids (N,) or None: names of the rows, as the user gave them, or of their files
     numbers   (N,) where each row stood in its source, from 1; None where they are 1..N
     condition (N, C) float, what p and q are given beside x, or None
@@ -48,6 +48,18 @@ class Dataset:
     condition: Tensor | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.x.is_floating_point() or not bool((nan := self.x.isnan()).any()):
+            return
+        if self.observed is None:
+            object.__setattr__(self, "observed", ~nan)
+        elif bool((nan & self.observed).any()):  # it would be taken for an observed 0
+            bad = (nan & self.observed).flatten(1)
+            raise DataError(
+                f"{self.schema.name}: {count(int(bad.sum()), 'NaN')} in x where the mask says that it was observed, "
+                f"first in row {int(bad.any(1).nonzero()[0]) + 1}. Let observed be False there, or leave it out."
+            )
 
     def __len__(self) -> int:
         """Return the number of rows."""

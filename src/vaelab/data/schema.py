@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -75,7 +75,19 @@ class Schema(Part):
         self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
         self._check()
 
+    def _check_types(self) -> None:
+        # a file may give anything, and what is wrong here would be found out only when rows are written
+        for name, known in (("layout", get_args(Layout)), ("values", get_args(Values))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"Schema: {name} is {show(getattr(self, name))}, expected {', '.join(known)}.")
+        if not all(size > 0 for size in self.shape):
+            raise UsageError(f"Schema: rows of shape {self.shape} have no entries.")
+        for kind in self.dtypes or ():
+            if kind.startswith(("Int", "UInt")) and kind.lstrip("UInt") not in ("8", "16", "32", "64", "128"):
+                raise UsageError(f"Schema: {show(kind)} is no type of integers.")
+
     def _check(self) -> None:
+        self._check_types()
         if self.values != "real" and (self.low is None or self.high is None or self.low >= self.high):
             raise UsageError(f"Schema: {self.values} values need low < high, got {self.low} and {self.high}.")
         if self.binarize is not None and (self.binarize not in BINARIZATIONS or self.values != "binary"):
@@ -86,6 +98,11 @@ class Schema(Part):
             raise UsageError(f"Schema: {len(self.columns)} columns do not make rows of shape {self.shape}.")
         if self.dtypes is not None and len(self.dtypes) != len(self.user_columns):
             raise UsageError(f"Schema: {len(self.dtypes)} dtypes for {len(self.user_columns)} columns.")
+        for tensor in (self.loc, self.scale):
+            if tensor.ndim > len(self.shape) or any(
+                a not in (1, b) for a, b in zip(tensor.shape[::-1], self.shape[::-1])
+            ):
+                raise UsageError(f"Schema: loc or scale {tuple(tensor.shape)} do not fit rows of shape {self.shape}.")
         if not bool((self.scale > 0).all()) or not bool(torch.isfinite(self.scale).all()):
             raise UsageError("Schema: every scale must be positive and finite.")
 
