@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
-from .training import History, Progress, Rows, Settings, optimise, time_per_step
+from .training import History, Progress, Rows, Settings, optimise, steps_per_epoch, time_per_step
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -70,7 +69,7 @@ class Plan:
         with self._threads():
             step = time_per_step(self.model, self.objective, self._rows(self.splits.train), self.settings)
         epochs = self.settings.planned_epochs(len(self.splits.train)) or 0
-        steps = epochs * math.ceil(len(self.splits.train) / self.settings.batch_size)
+        steps = epochs * steps_per_epoch(len(self.splits.train), self.settings.batch_size)
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
 
     def run(self, report: Report = lambda record, history: None) -> Run:
@@ -152,8 +151,8 @@ def plan_run(source: Any, **options: Any) -> Plan:
         raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
 
     settings = _settings(chosen, recipe, splits)
-    steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
-    parts, specs, reason = choose_parts(chosen, recipe, schema, steps_per_epoch)
+    epoch = steps_per_epoch(len(splits.train), settings.batch_size)
+    parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
     # initial weights come from the global generator: seeded here, and put back
     with torch.random.fork_rng(devices=[]):
