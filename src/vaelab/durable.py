@@ -15,9 +15,10 @@ WINDOWS = os.name == "nt"
 RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, previous: Path | None = None) -> None:
     """Put `data` at `path`: after any failure the old file is whole and nothing else is left.
 
+    With `previous`, the old file goes there once the new one is written: one of the two is whole at any moment.
     Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
     link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
     """
@@ -26,6 +27,8 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         try:
             _write(temporary, data, path)
+            if previous is not None and path.exists():
+                _replace(path, previous)
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # gone already after a success

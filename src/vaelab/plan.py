@@ -18,7 +18,7 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
-from .training import History, Progress, Rows, Settings, optimise, steps_per_epoch, time_per_step
+from .training import History, Keeper, Progress, Rows, Settings, optimise, steps_per_epoch, time_per_step
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -72,8 +72,11 @@ class Plan:
         steps = epochs * steps_per_epoch(len(self.splits.train), self.settings.batch_size)
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
 
-    def run(self, report: Report = lambda record, history: None) -> Run:
-        """Train and return the run. Raises TrainingError, which holds the run as far as it came."""
+    def run(self, report: Report = lambda record, history: None, keeper: Keeper | None = None) -> Run:
+        """Train and return the run. Raises TrainingError, which holds the run as far as it came.
+
+        A keeper keeps the state of the run, and hands in the one to go on from: see `vaelab.keeper`.
+        """
         validation = self.splits.validation
         with self._threads():
             try:
@@ -84,6 +87,7 @@ class Plan:
                     None if validation is None else self._rows(validation),
                     self.settings,
                     report,
+                    keeper,
                 )
             except TrainingError as error:
                 error.run = self._finished(error.history) if error.history.best else None

@@ -268,14 +268,20 @@ class _Run:
     def _capture(self) -> Tree:
         """Return everything that the next step depends on; not copied."""
         state = {**self.state.tree(), "seconds": self.seconds}
-        return {"state": state, "now": self._snapshot(), "noise": self.noise.generator.get_state()}
+        noise = {"device": self.train.data.device.type, "state": self.noise.generator.get_state()}
+        return {"state": state, "now": self._snapshot(), "noise": noise}
 
     def _restore(self, kept: Tree) -> None:
         """Go on from what `_capture` returned."""
         put_back(kept["now"], self.model, self.objective, self.optimisers)
-        self.noise.generator.set_state(kept["noise"])
         steps = self.state.total_steps
         self.state = State.of(kept["state"])
+        begun, here = kept["noise"]["device"], self.train.data.device.type
+        if begun == here:
+            self.noise.generator.set_state(kept["noise"]["state"])
+        else:
+            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.data.device))
+            self.history.notes.append(f"begun on {begun}, went on with other noise on {here}.")
         if self.state.batch_size == self.settings.batch_size:
             self.state.total_steps = steps  # --epochs may be another now
 
