@@ -12,16 +12,22 @@ from torch import nn
 
 
 @contextmanager
-def inference(model: nn.Module) -> Iterator[None]:
-    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back."""
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode (no dropout, no running statistics); its mode is put back."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode and without gradients; its mode is put back."""
+    with evaluating(model), torch.inference_mode():
+        yield
 
 
 class Part(nn.Module):

@@ -18,7 +18,7 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
-from .training import History, Keeper, Progress, Rows, Settings, optimise, steps_per_epoch, time_per_step
+from .training import History, Keeper, Progress, Rows, Settings, check_memory, optimise, steps_per_epoch, time_per_step
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -77,15 +77,18 @@ class Plan:
 
         A keeper keeps the state of the run, and hands in the one to go on from: see `vaelab.keeper`.
         """
-        validation = self.splits.validation
+        train, validation = self.splits.train, self.splits.validation
+        settings = self.settings
         with self._threads():
+            probe = self._rows(train.take([0, 1]))
+            check_memory(self.model, probe, self.objective.samples, rows=len(train), batch_size=settings.batch_size)
             try:
                 history = optimise(
                     self.model,
                     self.objective,
-                    self._rows(self.splits.train),
+                    self._rows(train),
                     None if validation is None else self._rows(validation),
-                    self.settings,
+                    settings,
                     report,
                     keeper,
                 )

@@ -1,6 +1,7 @@
 """One loop that trains every model."""
 
 from .fit import optimise, time_per_step
+from .memory import check_memory
 from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
 from .settings import Settings
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "Rows",
     "Settings",
+    "check_memory",
     "optimise",
     "steps_per_epoch",
     "time_per_step",

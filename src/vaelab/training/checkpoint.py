@@ -27,7 +27,6 @@ from .state import State, Tree
 FILE, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what a crash inside write_durably leaves behind
 ALIGNED = 64  # bytes
-MAX_BYTES = 2**40
 
 
 def save_checkpoint(folder: Path, tree: Tree) -> bool:
@@ -65,6 +64,8 @@ def load_checkpoint(folder: Path) -> tuple[Tree | None, list[str]]:
         try:
             tree = _unpacked(path)
             State.of(tree["state"])  # of another version of vaelab, perhaps
+        except EnvironmentFault:
+            raise
         except (ModelFileError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             notes.append(f"this checkpoint cannot be used: {' '.join(str(error).split())}")
             continue
@@ -101,7 +102,7 @@ def _packed(document: Any, tensors: list[Tensor]) -> bytes:
 
 
 def _unpacked(path: Path) -> Tree:
-    contents = unpack(read_whole(path, MAX_BYTES), str(path))
+    contents = unpack(read_whole(path, path.stat().st_size), str(path))
     if contents.document.get("kind") != "checkpoint":
         raise ModelFileError(f"{path}: this is no checkpoint.")
     tensors = contents.tensors()

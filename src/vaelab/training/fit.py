@@ -94,7 +94,8 @@ class _Run:
         self.noise = Noise(stream(settings.seed, "noise", device))
         self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
-        self.moving = [*model.buffers(), *objective.buffers()]  # narrowed to those that forward moves
+        # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
+        self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
         self.epochs = settings.planned_epochs(len(train))
         steps = self.epochs and self.epochs * steps_per_epoch(len(train), settings.batch_size)
         self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
@@ -164,7 +165,7 @@ class _Run:
         """Take one step of every optimiser; return the summed loss, or None if the step was undone."""
         settings, state = self.settings, self.state
         rate = learning_rate(settings.lr, self.progress, state.step, warmup=settings.lr_warmup, decay=settings.decay)
-        before = [(buffer, buffer._version, buffer.clone()) for buffer in self.moving]
+        before = [(buffer, buffer.clone()) for buffer in self.moving]
         losses, terms = self.objective(
             self.model,
             batch.x,
@@ -173,7 +174,8 @@ class _Run:
             observed=batch.observed,
             condition=batch.condition,
         )
-        self.moving = [buffer for buffer, version, _ in before if buffer._version != version]
+        if not self.looked:
+            self.moving, self.looked = [buffer for buffer, old in before if not torch.equal(buffer, old)], True
         state.step += 1
         totals, norms = [], []
         for owner, (_, parameters) in self.optimisers.items():
@@ -186,8 +188,8 @@ class _Run:
         # the one look at the device in a step
         total, norm = torch.stack([sum(totals[1:], totals[0]), sum(norms[1:], norms[0]).double()]).tolist()
         if fault := state.watch.fault(total / len(batch.x), norm):
-            for buffer, _, value in before:
-                buffer.copy_(value)
+            for buffer, old in before:
+                buffer.copy_(old)
             self._undone(fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses))
             return None
         for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
