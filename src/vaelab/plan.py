@@ -18,7 +18,18 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
-from .training import History, Keeper, Progress, Rows, Settings, check_memory, optimise, steps_per_epoch, time_per_step
+from .training import (
+    History,
+    Keeper,
+    Progress,
+    Rows,
+    Settings,
+    check_memory,
+    memory_said,
+    optimise,
+    steps_per_epoch,
+    time_per_step,
+)
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -162,7 +173,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
     # initial weights come from the global generator: seeded here, and put back
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)
         model, objective = recipe(schema.model_shape, latent_dim, **parts)
     check_support(model, splits.schema)

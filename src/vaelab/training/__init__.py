@@ -6,6 +6,7 @@ from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
 from .settings import Settings
 from .state import History, Keeper
+from .trouble import memory_said
 from .validate import validation_bound
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Rows",
     "Settings",
     "check_memory",
+    "memory_said",
     "optimise",
     "steps_per_epoch",
     "time_per_step",

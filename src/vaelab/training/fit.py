@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..conditional import Conditional
-from ..errors import EnvironmentFault, TrainingError, UsageError
+from ..errors import TrainingError, UsageError
 from ..models import Model
 from ..noise import Noise, stream
 from ..objectives import Objective
@@ -20,7 +20,7 @@ from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
 from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
-from .trouble import HALVINGS, IN_A_ROW, named_rows, out_of_memory, rows_at_fault, what_is_wrong
+from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
 
 
@@ -43,18 +43,13 @@ def optimise(
     settings = settings or Settings()
     run = _Run(model, objective, train, valid, settings, report, keeper)
     try:
-        run.loop()
+        with memory_said("a step of this training, or the look at the validation rows,"):
+            run.loop()
     except KeyboardInterrupt:
         run.history.stopped = "interrupted"
     except TrainingError as error:
         error.history = run.history
         raise
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise EnvironmentFault(
-            f"memory ran out in a batch of {run.state.batch_size} rows. Use a smaller --batch-size or --hidden."
-        ) from error
     finally:
         run.close()
     return run.history

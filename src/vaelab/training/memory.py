@@ -34,10 +34,12 @@ def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batc
     if free is None:
         return
     batch = min(batch_size, rows)
+    one, two = (kept_for_backward(model, probe, k) for k in (1, 2))
+    per_row = one + (samples - 1) * (two - one)
     need = {
         "data": rows * sum(t[0].nbytes for t in (probe.data, probe.observed, probe.condition) if t is not None),
         "model and optimiser": COPIES * sum(p.nbytes for p in model.parameters()),
-        f"a batch of {batch:,} rows": int(batch * kept_for_backward(model, probe, samples)),
+        f"a batch of {batch:,} rows": int(batch * per_row),
     }
     if (total := sum(need.values())) > free:
         parts = ", ".join(f"{what} {_gigabytes(size)}" for what, size in need.items())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import EnvironmentFault
 from ..models import Terms
 from ..models.terms import layers
 from .rows import Batch
@@ -99,6 +102,19 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out: Python's own, the accelerator's, or that of torch's CPU allocator."""
     kinds = (MemoryError, torch.OutOfMemoryError)
     return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+@contextmanager
+def memory_said(what: str) -> Iterator[None]:
+    """Turn an error that means that memory ran out into an EnvironmentFault that says what was too large."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise EnvironmentFault(
+            f"memory ran out: {what} is too large for this machine. Use a smaller --batch-size or --hidden."
+        ) from error
 
 
 def _first_bad(value: Tensor) -> int | None:
