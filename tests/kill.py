@@ -18,10 +18,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars  # noqa: F401
 import torch
 
 from vaelab import keeper
-from vaelab.cli import run
+from vaelab.cli import run, train  # noqa: F401  what a child needs is imported here, once
+from vaelab.plan import plan_run  # noqa: F401
 from vaelab.training.checkpoint import has_checkpoint
 
 KILLS_PER_RUN = 4
@@ -81,6 +83,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what optimisers need
     keeper.Keeper.__init__.__kwdefaults__["every"] = 0.02
     keeper.SHARE = 0
     dice = random.Random(asked.seed)
