@@ -2,7 +2,9 @@
 
 import checks_figures  # noqa: F401
 import checks_model  # noqa: F401
+import checks_report  # noqa: F401
 import checks_training  # noqa: F401
+import checks_use  # noqa: F401
 import exact
 
 SLOW = ("evaluate_by_hand", "training_keeps_the_best_bound")  # a tenth of a second and more: last

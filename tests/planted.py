@@ -24,7 +24,10 @@ from typing import Any
 TESTS = Path(__file__).resolve().parent
 SOURCE = TESTS.parent / "src" / "vaelab"
 JOBS, LIMIT = 2, 60.0  # children at a time, seconds for each
-OURS = ("vaelab", "checks", "checks_model", "checks_figures", "checks_training", "exact")
+OURS = (
+    *("vaelab", "checks", "checks_model", "checks_figures", "checks_report", "checks_training", "checks_use"),
+    "exact",
+)
 BROKEN = (SyntaxError, NameError, ImportError, AttributeError)
 
 
@@ -32,7 +35,7 @@ def errors() -> list[dict[str, str]]:
     """Return the planted errors: name, file, old, new."""
     listed = [
         error
-        for name in ("model", "figures", "training")
+        for name in ("model", "figures", "training", "use")
         for error in tomllib.loads((TESTS / "planted_errors" / f"{name}.toml").read_text())["error"]
     ]
     names = [error["name"] for error in listed]

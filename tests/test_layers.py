@@ -36,9 +36,10 @@ LAYERS = (
     "splits",
     "folder",
     "keeper",
+    "pictures",
+    "report",
     "run",
     "plan",
-    "pictures",
     "cli",
     "__main__",
 )

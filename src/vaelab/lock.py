@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +32,7 @@ class Lock:
             self.file = self._taken()
         self.file.seek(0)
         self.file.truncate()
-        self.file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        self.file.write(f"{os.getpid()} {platform.node()}\n")
         self.file.flush()
         return self
 
@@ -58,7 +58,7 @@ class Lock:
             file.seek(0)
             process, _, host = file.read().strip().partition(" ")
             file.close()
-            who = f"process {process or 'unknown'}" + (f" on {host}" if host != socket.gethostname() else "")
+            who = f"process {process or 'unknown'}" + (f" on {host}" if host != platform.node() else "")
             raise EnvironmentFault(
                 f"{self.path.parent} is in use by {who}. Wait for it, stop it, or use another --out."
             ) from None

@@ -174,7 +174,8 @@ def memory_runs_out_in_a_step(place: Place) -> None:
 
 
 def no_leftovers(place: Place, out: str, err: str) -> None:
-    assert sorted(path.name for path in Path("run").iterdir()) == ["config.toml", "metrics.jsonl", "model.safetensors"]
+    names = sorted(path.name for path in Path("run").iterdir())
+    assert names == ["config.toml", "metrics.jsonl", "model.safetensors", "report.html"]
 
 
 @command("F16", 0, "warning: 2 temporary files of a crash in run were ignored.", check=no_leftovers)

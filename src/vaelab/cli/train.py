@@ -24,6 +24,7 @@ def train(
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
     config: str | None = None,
     resume: str | None = None,
+    report: bool = True,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
     """Train a model on a source and write a run folder.
@@ -47,11 +48,14 @@ def train(
         A TOML file of options, such as the config.toml of a run; options given here win.
     resume
         The folder of a run that was stopped: go on where it was; only --epochs and --minutes may be other ones.
+    report
+        Write report.html, the page that shows the run.
     """
     from ..folder import claim_folder, folder_to_resume
     from ..keeper import Keeper
     from ..plan import plan_run
     from ..training import Progress
+    from .report import report_beside
 
     if resume is not None:
         if source is not None or out is not None or config is not None or force:
@@ -98,6 +102,7 @@ def train(
         stopped = run.history.stopped == "interrupted"
         if not stopped:
             keeper.finished()
+    page = report_beside(run) if report and not stopped else None
     for line in [] if stopped else run.warnings():
         print(f"warning: {line}", file=sys.stderr)
     if as_json:
@@ -115,6 +120,8 @@ def train(
             print(f"stopped  {run.history.stopped}", file=sys.stderr)
             if stopped:
                 print(f"resume   vaelab train --resume {folder}", file=sys.stderr)
+            if page is not None:
+                print(f"report   {page}", file=sys.stderr)
             print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o {example}", file=sys.stderr)
         print(folder)
     return keeper.signals.exit_code if stopped else 0

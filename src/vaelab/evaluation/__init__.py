@@ -1,10 +1,11 @@
 """How good a model is: bounds and evidence with standard errors, and what its latent dimensions carry."""
 
 from .collapse import active_units, collapse_warning, mutual_information
-from .evaluate import Estimate, Evaluation, evaluate_model
+from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model
 from .evidence import RowValues, evidence_rows
 
 __all__ = [
+    "NO_DENSITY",
     "Estimate",
     "Evaluation",
     "RowValues",

@@ -17,6 +17,9 @@ class Objective(Part, ABC):
 
     An owner is a set of parameters with an optimiser of its own; most objectives have one, "model". An objective
     that owns a critic adds an entry to `owners` and to what forward returns.
+
+    >>> issubclass(ELBO, objectives.Objective)
+    True
     """
 
     samples: int = 1
@@ -41,7 +44,17 @@ class Objective(Part, ABC):
 
 
 class BoundObjective(Objective):
-    """Maximise a function of Terms: the loss of each row is minus `bound(terms, step)`."""
+    """Maximise a function of Terms: the loss of each row is minus `bound(terms, step)`.
+
+    >>> class Twice(objectives.BoundObjective):
+    ...     def bound(self, terms, step):
+    ...         return 2 * objectives.elbo(terms)
+    >>> model, _ = recipes.vae((5,), 2)
+    >>> x, noise = torch.zeros(7, 5), Noise.seeded(0)
+    >>> losses, terms = Twice()(model, x, noise=noise, step=0)
+    >>> torch.equal(losses["model"], -2 * objectives.elbo(terms))
+    True
+    """
 
     @abstractmethod
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
