@@ -19,16 +19,17 @@ WINDOWS = os.name == "nt"
 RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, previous: Path | None = None) -> None:
     """Put `data` at `path`: after any failure the old file is whole and nothing else is left. See `writing`."""
-    with writing(path) as file:
+    with writing(path, previous) as file:
         file.write(data)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes the place of `path` when all is written; after a failure it leaves no trace.
 
+    With `previous`, the old file goes there once the new one is written: one of the two is whole at any moment.
     Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
     link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
     """
@@ -45,6 +46,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if mode is not None:
                 os.chmod(temporary, mode)
+            if previous is not None and path.exists():
+                _replace(path, previous)
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # gone already after a success

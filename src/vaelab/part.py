@@ -19,8 +19,8 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @contextmanager
-def inference(model: nn.Module) -> Iterator[None]:
-    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back.
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode (no dropout, no running statistics); its mode is put back.
 
     By the last of the threads that use it: put back earlier, dropout would come over the others halfway.
     """
@@ -29,8 +29,7 @@ def inference(model: nn.Module) -> Iterator[None]:
         _IN_USE[id(model)] = (users + 1, training)
         model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         with _LOCK:
             users, training = _IN_USE.pop(id(model))
@@ -39,6 +38,13 @@ def inference(model: nn.Module) -> Iterator[None]:
             else:
                 for module in training:
                     module.training = True
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode and without gradients; its mode is put back."""
+    with evaluating(model), torch.inference_mode():
+        yield
 
 
 def exact(model: M) -> M:
