@@ -106,7 +106,11 @@ def main() -> int:
             folder, inside = Path(place) / f"run-{number}", 0
             while inside < KILLS_PER_RUN and kills < asked.times:
                 fresh = not (folder / "config.toml").exists()
-                how = [str(table), *OPTIONS, "--out", str(folder)] if fresh else ["--resume", str(folder), "-q", "--no-report"]
+                how = (
+                    [str(table), *OPTIONS, "--out", str(folder)]
+                    if fresh
+                    else ["--resume", str(folder), "-q", "--no-report"]
+                )
                 if fresh and folder.exists():
                     (folder / ".lock").unlink(missing_ok=True)
                     folder.rmdir()  # killed before anything was written: nothing to lose
