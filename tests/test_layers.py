@@ -36,6 +36,8 @@ LAYERS = (
     "run",
     "plan",
     "pictures",
+    "comparison_picture",
+    "comparison",
     "cli",
     "__main__",
 )

@@ -16,10 +16,10 @@ from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
 from .errors import ModelFileError, UsageError
-from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
+from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of
 from .options import TrainOptions, to_toml
-from .parts import registry
+from .parts import parse, registry
 from .training import History, Rows
 
 
@@ -60,35 +60,34 @@ class Run:
         """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
         if isinstance(source, Rows):
             return source, "given"
-        if source is None:
-            if not self.splits and self.reopen is not None:
-                self.splits = self.reopen()
-            for split in ("test", "validation", "train"):
-                if split in self.splits:
-                    return Rows(self.splits[split], device=self.device), split
-            raise UsageError("this run does not know its data any more. Give a SOURCE.")
-        return Rows(self.dataset(source), device=self.device), "given"
+        data, split = self.held_out() if source is None else (self.dataset(source), "given")
+        return Rows(data, device=self.device), split
+
+    def held_out(self) -> tuple[Dataset, str]:
+        """Return the part that this run is judged on, and its name: its test, else validation, else training rows."""
+        if not self.splits and self.reopen is not None:
+            self.splits = self.reopen()
+        for split in ("test", "validation", "train"):
+            if split in self.splits:
+                return self.splits[split], split
+        raise UsageError("this run does not know its data any more. Give a SOURCE.")
 
     def dataset(self, source: Any) -> Dataset:
         """Return a source read under this run's schema, its values checked."""
         data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
         return data if data.schema is self.schema else _under(data, self.schema)
 
-    def warnings(self) -> list[str]:
-        """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well."""
-        found = []
-        if self.history is not None and self.history.skipped:
-            found.append(
-                f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}."
-            )
-        if self.history is not None and self.history.best is None:
-            found.append("no validation bound was finite: these are the last weights. Try a lower --lr or --clip 1000.")
-        rows, split = self.rows()
-        values = evidence_rows(self.model, rows.first(2000), samples=20)
-        if values.kl is not None:
-            collapse = collapse_warning(values.kl.mean(0), values.mean)
-            found += [f"{collapse} ({split} rows)"] if collapse else []
-        return found
+    def doctor(self, source: Any = None, *, quick: bool = False) -> Diagnosis:
+        """Return what ails this run: findings, each with the figure that shows it, plain words and a remedy.
+
+        `source` takes the place of the rows that were held out. `quick` looks only at what costs next to nothing: what
+        `train` says at its end.
+        """
+        data, split = self.held_out() if source is None else (self.dataset(source), "given")
+        train = self.splits.get("train")
+        rows = None if split == "train" else Rows(data, device=self.device)
+        own = None if train is None else Rows(train, device=self.device)
+        return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)
 
     @property
     def device(self) -> torch.device:
@@ -127,6 +126,16 @@ def _anywhere(name: str) -> str:
     return str(Path(name).absolute()) if Path(name.partition(".npz:")[0]).exists() else name
 
 
+def _setup(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
+    known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
+    objective = meta.get("parts", {}).get("objective")
+    if objective is not None:
+        spec = parse("objective", objective)
+        known |= {key: spec.arguments.get(key) for key in ("beta", "warmup")}
+    return {key: value for key, value in known.items() if value is not None}
+
+
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     """Return the run in a folder or model file. Opening it runs no code of the file's.
 
@@ -155,6 +164,11 @@ def save(run: Run, path: str | Path) -> Path:
 def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluation:
     """Judge a run (or the folder or file of one): see `Run.evaluate`."""
     return opened(run).evaluate(source, **how)
+
+
+def doctor(run: Run | str | Path, source: Any = None, **how: Any) -> Diagnosis:
+    """Say what ails a run (or the folder or file of one): see `Run.doctor`."""
+    return opened(run).doctor(source, **how)
 
 
 def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:

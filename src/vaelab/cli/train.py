@@ -71,8 +71,8 @@ def train(
                 raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
             raise
     run.write(folder, source, options)
-    for line in run.warnings():
-        print(f"warning: {line}", file=sys.stderr)
+    for finding in run.doctor(quick=True).findings:
+        print(f"{'note' if finding.harmless else 'warning'}: {finding}", file=sys.stderr)
     assert run.history is not None
     if as_json:
         best = run.history.best or {}
