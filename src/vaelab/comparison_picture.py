@@ -62,13 +62,15 @@ def _plane(axis: Any, runs: Sequence[Compared]) -> None:
     axis.margins(0.2)
     axis.autoscale_view()
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
-    left = max(0.0, left)
+    left = max(-0.03 * (right - left), left)  # a rate is not negative; a marker at 0 is seen whole
     for level in _levels(left + low, right + high):  # -ELBO = rate + distortion
         axis.plot([left, right], [level - left, level - right], color="0.75", linewidth=0.9, zorder=0)
         inside = [(r, level - r) for r in np.linspace(left, right, 200) if low <= level - r <= high]
-        if len(inside) > 20:
-            r, d = inside[len(inside) // 12]
-            axis.text(r, d, f"{-level:g}", fontsize=9, color="0.4", ha="center", va="center", bbox=_WHITE, zorder=1)
+        if len(inside) > 40:
+            r, d = inside[12]
+            axis.text(
+                r, d, f"{0.0 - level:g}", fontsize=9, color="0.4", ha="center", va="center", bbox=_WHITE, zorder=1
+            )
     axis.set(xlim=(left, right), ylim=(low, high))
     axis.set_xlabel("rate: KL, nats per row", fontsize=11)
     axis.set_ylabel("distortion: -reconstruction, nats per row", fontsize=11)
@@ -131,7 +133,7 @@ def _differences(axis: Any, comparison: Comparison) -> None:
     axis.axvline(0, color="0.25", linewidth=0.8)
     _names(axis, comparison.runs, shown=False)
     axis.set_xlabel("nats per row", fontsize=11)
-    axis.set_title(f"Less {comparison.best or 'nothing'}'s, row by row", fontsize=11, loc="left")
+    axis.set_title("Difference to the best, row by row", fontsize=11, loc="left")
     axis.plot([], [], "o", color="0.25", label="ELBO")
     axis.plot([], [], "o", color="0.25", markerfacecolor="white", label="log evidence")
     axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)

@@ -63,12 +63,16 @@ class Run:
         data, split = self.held_out() if source is None else (self.dataset(source), "given")
         return Rows(data, device=self.device), split
 
-    def held_out(self) -> tuple[Dataset, str]:
-        """Return the part that this run is judged on, and its name: its test, else validation, else training rows."""
+    def parts(self) -> dict[str, Dataset]:
+        """Return the rows that training knew, by the name of their part; a run folder finds them again when asked."""
         if not self.splits and self.reopen is not None:
             self.splits = self.reopen()
+        return self.splits
+
+    def held_out(self) -> tuple[Dataset, str]:
+        """Return the part that this run is judged on, and its name: its test, else validation, else training rows."""
         for split in ("test", "validation", "train"):
-            if split in self.splits:
+            if split in self.parts():
                 return self.splits[split], split
         raise UsageError("this run does not know its data any more. Give a SOURCE.")
 
@@ -84,7 +88,7 @@ class Run:
         `train` says at its end.
         """
         data, split = self.held_out() if source is None else (self.dataset(source), "given")
-        train = self.splits.get("train")
+        train = self.parts().get("train")
         rows = None if split == "train" else Rows(data, device=self.device)
         own = None if train is None else Rows(train, device=self.device)
         return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)

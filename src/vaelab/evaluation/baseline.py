@@ -47,7 +47,7 @@ def constant_decoder(model: nn.Module, rows: Rows) -> nn.Module | None:
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=_noise(rows))
         z = next(iter(layers(terms.z).values()))
         given = (z,) if batch.condition is None else (z, batch.condition)
-        start = likelihood.network(*given).mean((0, 1))  # type: ignore[union-attr, operator]
+        start = likelihood.network(*given).mean((0, 1))  # type: ignore[union-attr]
     twin = copy.deepcopy(likelihood)
     assert isinstance(twin, nn.Module)
     twin.network = Constant(start.clone())
@@ -65,7 +65,7 @@ def constant_decoder(model: nn.Module, rows: Rows) -> nn.Module | None:
             (-now.log_px.mean()).backward()
             optimiser.step()
             if getattr(twin, "updates", False):
-                twin.update(now)
+                twin.update(now)  # type: ignore[operator]
     return twin.requires_grad_(False)
 
 

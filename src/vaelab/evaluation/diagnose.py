@@ -119,14 +119,15 @@ def collapse(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
     remedies = [f"--beta 1 (it is {beta:g})"] if beta > 1 else ["--warmup 20", "--free-bits 0.1"]
     if lr is not None and not FAST / 10 < lr < 0.03:
         remedies.insert(0, f"--lr 0.003 (it is {lr:g})")
+    told = "" if s.information is None else f", mutual information {s.information:.2g} nats"
     remedies.append("a --likelihood whose scale is learned and small beside the data")
     return Finding(
         "collapse",
         "KL(q(z | x) || p(z)), nats per row",
         s.kl or 0.0,
         CARRIES * s.latents,
-        f"posterior collapse: none of {s.latents} latent dimensions carries anything ({s.active_units} active units), "
-        "so every row has the same reconstruction",
+        f"posterior collapse: none of {s.latents} latent dimensions carries anything ({s.active_units} active "
+        f"units{told}), so every row has the same reconstruction",
         f"Try {', '.join(remedies)}",
     )
 

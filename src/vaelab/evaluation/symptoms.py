@@ -18,7 +18,7 @@ from ..noise import Noise, stream
 from ..part import inference
 from ..training import History, Rows
 from .baseline import constant_decoder, constant_log_px
-from .collapse import active_units, aggregate_log_prob
+from .collapse import active_units, aggregate_log_prob, mutual_information
 from .curve import fallen, setback, still_rising, travelled
 from .evidence import RowValues, evidence_rows
 
@@ -37,6 +37,7 @@ class Symptoms:
     active_units: int
     unused: int | None = None  # dimensions whose KL is below 0.01
     kl: float | None = None
+    information: float | None = None  # I_q(x; z), at most the log of the number of rows
     own_code: float | None = None  # E[log p(x | z) - log p(x | another row's z)]: what z tells the decoder
     spread: float | None = None  # variance over rows of E[x | z], as a share of that of x
     misses: float | None = None  # share of prior draws where fewer codes lie than at all but 5 % of codes
@@ -94,6 +95,8 @@ def measure(
         found["kl"] = per_dimension.sum().item()
     found |= _decoder(model, judged) | _course(history, setup)
     if not quick:
+        information = mutual_information(model, judged)
+        found["information"] = None if information is None else information[0]
         found |= _prior(model, (train if train is not None else judged).drawn(0))
         found |= _gains(model, train, held, judged, values, setup.get("beta", 1.0))
     return Symptoms(**found)
