@@ -68,9 +68,8 @@ def _plane(axis: Any, runs: Sequence[Compared]) -> None:
         inside = [(r, level - r) for r in np.linspace(left, right, 200) if low <= level - r <= high]
         if len(inside) > 40:
             r, d = inside[12]
-            axis.text(
-                r, d, f"{0.0 - level:g}", fontsize=9, color="0.4", ha="center", va="center", bbox=_WHITE, zorder=1
-            )
+            text = {"fontsize": 9, "color": "0.4", "ha": "center", "va": "center", "bbox": _WHITE, "zorder": 1}
+            axis.text(r, d, f"{0.0 - level:g}", **text)
     axis.set(xlim=(left, right), ylim=(low, high))
     axis.set_xlabel("rate: KL, nats per row", fontsize=11)
     axis.set_ylabel("distortion: -reconstruction, nats per row", fontsize=11)

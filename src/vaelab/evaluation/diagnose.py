@@ -26,6 +26,7 @@ BOUND = 9.0  # of the ±10 that log sigma can reach: it would go on if it could
 NAT = 1.0  # what a better prior gives back; below it nobody would change the prior
 MISSED = 0.9  # nearly every draw: then also where the first two moments agree
 FAST = 1e-3  # of a run that came to no rest, a rate below it is to blame; the default is 0.003
+USUAL = 0.03  # above it Adam's steps are larger than the weights they move
 WEIGHT = 0.05  # the size of initial weights of a layer of 400 inputs: one that moved by less is where chance had put it
 PER_ENTRY = 0.05  # nats; the noise of late steps costs a collapsed model a hundredth of a nat per entry
 
@@ -117,7 +118,7 @@ def collapse(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
         return None
     beta, lr = setup.get("beta", 1.0), setup.get("lr")
     remedies = [f"--beta 1 (it is {beta:g})"] if beta > 1 else ["--warmup 20", "--free-bits 0.1"]
-    if lr is not None and not FAST / 10 < lr < 0.03:
+    if lr is not None and not FAST / 10 < lr <= USUAL:
         remedies.insert(0, f"--lr 0.003 (it is {lr:g})")
     told = "" if s.information is None else f", mutual information {s.information:.2g} nats"
     remedies.append("a --likelihood whose scale is learned and small beside the data")
@@ -316,12 +317,13 @@ def _failed(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
     limit = -max(NAT, PER_ENTRY * s.entries)
     if s.train_gain >= limit:
         return None
-    now = f" (it is {setup['lr']:g})" if "lr" in setup else ""
+    lr = setup.get("lr", 0.0)
+    usual = FAST <= lr <= USUAL
     return Finding(
         "learning-rate",
         "gain on training rows over a decoder that ignores z, nats per row",
         s.train_gain,
         limit,
         f"on its own training rows the model is {-s.train_gain:.3g} nats worse than a decoder that ignores z",
-        f"Try another --lr{now}, 0.003 is usual, or --clip 1000",
+        "Try more --epochs, or half the --lr" if usual else f"Try --lr 0.003 (it is {lr:g}), or --clip 1000",
     )
