@@ -66,7 +66,10 @@ SICK: dict[str, tuple[str, Callable[[], Diagnosis]]] = {
         "collapse",
         lambda: judged(curved(600, 1), recipe="linear", latent_dim=2, likelihood="gaussian:scale=5", epochs=200),
     ),
-    "50 rows, no patience": ("over-fit", lambda: judged(curved(50, 2), patience=10**6, epochs=1000, hidden="200")),
+    "100 digits, no patience": (
+        "over-fit",
+        lambda: judged(digits(True)[:100], **{**LONG, "validation": 0.2, "patience": 10**6}),
+    ),
     "60 grey digits": ("over-fit", lambda: judged(digits()[:60], digits()[600:], **LONG)),
     "60 binary digits": ("over-fit", lambda: judged(digits(True)[:60], digits(True)[600:], **LONG)),
     "pixels that never vary": (
@@ -161,7 +164,7 @@ ILL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("over-fit", {"held_gain": 5.0}, {}),
     ("over-fit", {"fallen": 15.0}, {}),
     ("prior-hole", {"misses": 0.7, "mismatch": 3.0}, {}),
-    ("prior-hole", {"strays": 0.7, "mismatch": 3.0}, {}),
+    ("prior-hole", {"strays": 0.95, "mismatch": 3.0}, {}),
     ("prior-hole", {"misses": 0.95}, {}),
     ("variance-at-floor", {"scale_over_step": 0.02}, {}),
     ("variance-at-floor", {"scale_extreme": 9.5}, {}),
@@ -193,6 +196,12 @@ def test_no_rule_speaks_without_its_figure() -> None:
 
 def test_a_gap_within_its_error_is_no_over_fit() -> None:
     assert named(replace(WELL, held_gain=5.0, gain_error=4.0), {}) == []
+    assert named(replace(WELL, fallen=15.0), {"beta": 0.1}) == [], "nobody asked for the bound at beta = 1"
+
+
+def test_codes_beyond_the_prior_are_no_hole() -> None:
+    assert named(replace(WELL, strays=0.6, mismatch=3.0), {}) == []
+    assert named(replace(WELL, misses=0.6, mismatch=0.5), {}) == []
 
 
 def test_repeated_values_and_their_step() -> None:
