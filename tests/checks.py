@@ -3,6 +3,8 @@
 import checks_doctor  # noqa: F401
 import checks_figures  # noqa: F401
 import checks_model  # noqa: F401
+import checks_report  # noqa: F401
+import checks_use  # noqa: F401
 import exact
 
 DOCTOR = ("courses_by_hand", "decoder_that_ignores_z", "symptoms_of_an_exact_model")

@@ -14,11 +14,10 @@ from vaelab import likelihoods, posteriors, priors
 from vaelab.data import Dataset, Schema
 from vaelab.evaluation import active_units, evaluate_model, evidence_rows, mutual_information
 from vaelab.models import VAE
-from vaelab.networks import MLP, Linear
-from vaelab.noise import Given, Noise, RowNoise, SharedNoise, stream
+from vaelab.networks import Linear
+from vaelab.noise import Given, Noise, RowNoise, stream
 from vaelab.objectives import ELBO, Objective, Reconstruction
 from vaelab.training import Rows, Settings, optimise, validation_bound
-from vaelab.use import generate, reconstruct
 
 
 class Spy(nn.Module):
@@ -298,26 +297,6 @@ def modes_and_rows_of_training() -> None:
     objective: Objective = Reconstruction()
     history = optimise(plain, objective, rows, None, Settings(epochs=1, batch_size=5, lr=1e-13))
     close(history.records[0]["loss"], loss, 1e-9, what="training loss, a mean over rows")
-
-
-@check
-def use_speaks_the_users_units() -> None:
-    """generate draws x, not its mean; reconstruct averages E[x | z] over draws; both undo the scaling."""
-    o = linear()
-    loc, scale = normal(5, seed=8), normal(5, seed=9).exp()
-    rows = real_rows(normal(4, 5, seed=5) * scale + loc, loc, scale)
-    like, noise = torch.zeros((), dtype=torch.float64), Noise(stream(2, "generate"))
-    eps, more = noise.normal((1, 3000, 2), like)[0], noise.normal((1, 3000, 5), like)[0]
-    centre = (o.loc + o.tau * eps) @ o.w.T + o.m
-    close(generate(o.model, rows.schema, 3000, seed=2), (centre + o.s * more) * scale + loc, what="draws")
-    close(generate(o.model, rows.schema, 3000, seed=2, means=True), centre * scale + loc, what="means")
-    model = small(rows)
-    model.likelihood.network = MLP(2, 5, (6,), "tanh").double()
-    mean, raw = model.posterior.network(rows.data).chunk(2, -1)
-    eps = SharedNoise(stream(0, "reconstruct")).normal((32, 4, 2), like)
-    z = mean + bounded(raw).exp() * eps
-    truth = model.likelihood.network(z).mean(0) * scale + loc
-    close(reconstruct(model, rows), truth, what="reconstructions")
 
 
 @check

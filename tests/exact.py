@@ -184,9 +184,16 @@ def _posterior(kind: str, a: Tensor, b: Tensor, lower: Tensor) -> posteriors.Amo
     return part
 
 
+def real_data(
+    raw: Tensor, loc: Tensor | None = None, scale: Tensor | None = None, observed: Tensor | None = None
+) -> Dataset:
+    """Return rows of real numbers under a schema with this location and scale."""
+    schema = Schema(name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale)
+    return Dataset(raw, schema, observed)
+
+
 def real_rows(
     raw: Tensor, loc: Tensor | None = None, scale: Tensor | None = None, observed: Tensor | None = None
 ) -> Rows:
-    """Return float64 rows of real numbers under a schema with this location and scale."""
-    schema = Schema(name="check", layout="array", shape=tuple(raw.shape[1:]), values="real", loc=loc, scale=scale)
-    return Rows(Dataset(raw, schema, observed), dtype=torch.float64)
+    """Return the same as float64 rows of the model."""
+    return Rows(real_data(raw, loc, scale, observed), dtype=torch.float64)

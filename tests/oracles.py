@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,15 @@ def schema(shape: tuple[int, ...], **arguments: object) -> Schema:
     return Schema(**{"name": "made", "layout": "array", "shape": shape, "values": "real", **arguments})
 
 
+def dataset(
+    x: Array | Tensor, *, observed: Array | None = None, condition: Array | None = None, **arguments: object
+) -> Dataset:
+    """Rows of real values in the model's units, unless the arguments of the schema say otherwise."""
+    x, observed = torch.as_tensor(x), None if observed is None else torch.as_tensor(observed)
+    given = None if condition is None else tensor(condition)
+    return Dataset(x, schema(tuple(x.shape[1:]), **arguments), observed, condition=given)
+
+
 def rows(
     x: Array | Tensor,
     *,
@@ -281,14 +290,8 @@ def rows(
     dtype: torch.dtype = F64,
     **arguments: object,
 ) -> Rows:
-    """Rows of real values in the model's units, unless the arguments of the schema say otherwise."""
-    x, observed = torch.as_tensor(x), None if observed is None else torch.as_tensor(observed)
-    data = Dataset(x, schema(tuple(x.shape[1:]), **arguments), observed)
-    if condition is None:
-        return Rows(data, dtype=dtype)
-    if "condition" in Dataset.__dataclass_fields__:
-        return Rows(replace(data, condition=tensor(condition)), dtype=dtype)
-    return Rows(data, dtype=dtype, condition=tensor(condition))
+    """The same as the model takes them."""
+    return Rows(dataset(x, observed=observed, condition=condition, **arguments), dtype=dtype)
 
 
 def table(name: str, drop: str) -> Dataset:

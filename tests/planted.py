@@ -24,7 +24,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parent
 SOURCE = TESTS.parent / "src" / "vaelab"
 JOBS, LIMIT = 2, 60.0  # children at a time, seconds for each
-OURS = ("vaelab", "checks", "checks_model", "checks_figures", "checks_doctor", "exact")
+OURS = ("vaelab", "checks", "checks_model", "checks_figures", "checks_report", "checks_use", "checks_doctor", "exact")
 BROKEN = (SyntaxError, NameError, ImportError, AttributeError)
 
 
@@ -32,7 +32,7 @@ def errors() -> list[dict[str, str]]:
     """Return the planted errors: name, file, old, new."""
     listed = [
         error
-        for name in ("model", "figures", "doctor")
+        for name in ("model", "figures", "use", "doctor")
         for error in tomllib.loads((TESTS / "planted_errors" / f"{name}.toml").read_text())["error"]
     ]
     names = [error["name"] for error in listed]

@@ -77,7 +77,10 @@ SICK: dict[str, tuple[str, Callable[[], Diagnosis]]] = {
         lambda: judged("digits", likelihood="gaussian:scale=entry", latent_dim=4, lr=0.03, epochs=80),
     ),
     "a rate of 1e-6": ("learning-rate", lambda: judged("digits", latent_dim=4, lr=1e-6, epochs=15)),
-    "beta 0.001": ("prior-hole", lambda: judged("digits", beta=0.001, validation=0, latent_dim=6, epochs=30)),
+    "beta 0.003": (
+        "prior-hole",
+        lambda: judged(digits(True), beta=0.003, validation=0, latent_dim=6, hidden="100", epochs=40),
+    ),
 }
 
 

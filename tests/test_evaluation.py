@@ -27,7 +27,7 @@ from vaelab.models import VAE
 from vaelab.networks import MLP
 from vaelab.noise import Noise, RowNoise, SharedNoise
 from vaelab.training import Rows, validation_bound
-from vaelab.use import generate, reconstruct
+from vaelab.use import generate, reconstruct, score
 
 N, X, Z = 53, 7, 3
 
@@ -171,15 +171,16 @@ def test_validation_weighs_rows_equally_in_a_partial_last_batch() -> None:
 # ---- units
 
 
-def in_other_units(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> Rows:
-    return Rows(Dataset(torch.tensor(a * x + b), schema((X,))).fit_scaling(), dtype=F64)
+def in_other_units(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[Dataset, Rows]:
+    data = Dataset(torch.tensor(a * x + b), schema((X,))).fit_scaling()
+    return data, Rows(data, dtype=F64)
 
 
 def test_a_change_of_units_shifts_the_log_density_by_its_jacobian() -> None:
     rng = np.random.default_rng(3)
     x, a, b = rng.normal(size=(N, X)) * 3 + 1, np.exp(rng.normal(size=X) * 3), rng.normal(size=X) * 100
     model = nonlinear()
-    one, other = in_other_units(x, np.ones(X), np.zeros(X)), in_other_units(x, a, b)
+    (here_data, one), (there_data, other) = in_other_units(x, np.ones(X), np.zeros(X)), in_other_units(x, a, b)
     here, there = evaluate_model(model, one, samples=5), evaluate_model(model, other, samples=5)
     for name in ("elbo", "reconstruction", "log_evidence"):
         shift = getattr(there, name).value - getattr(here, name).value
@@ -188,7 +189,8 @@ def test_a_change_of_units_shifts_the_log_density_by_its_jacobian() -> None:
     assert there.kl.value == pytest.approx(here.kl.value, rel=1e-9)
     fixed = [evaluate_model(model, r, samples=5, units="standardised") for r in (one, other)]
     assert fixed[0].elbo.value == pytest.approx(fixed[1].elbo.value, rel=1e-9)
-    close(reconstruct(model, other), tensor(a) * reconstruct(model, one) + tensor(b), rel=1e-9)
+    close(reconstruct(model, there_data), tensor(a) * reconstruct(model, here_data) + tensor(b), rel=1e-9)
+    close(score(model, there_data), score(model, here_data) - np.log(a).sum(), rel=1e-9)
     close(generate(model, other.schema, 11), tensor(a) * generate(model, one.schema, 11) + tensor(b), rel=1e-9)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from oracles import F64, LinearGaussian, close, given, noise, rows, tensor, within
+from oracles import F64, LinearGaussian, close, dataset, given, noise, rows, tensor, within
 from vaelab import likelihoods, posteriors, priors
 from vaelab.errors import UsageError
 from vaelab.evaluation import evaluate_model, evidence_rows
@@ -161,7 +161,7 @@ def test_masks_that_differ_by_row_take_the_jacobian_of_their_own_cells() -> None
 def test_reconstruction_of_missing_cells_is_their_conditional_mean() -> None:
     """E_q[W z + m] at the exact posterior of the seen is E[x_missing | x_seen]."""
     truth, model, x, observed = problem()
-    some = rows(np.where(observed, x, np.nan), observed=observed)
+    some = dataset(np.where(observed, x, np.nan), observed=observed)
     mean, covariance = truth.conditional(x, SEEN)
     found = reconstruct(model, some, samples=4001).numpy()[:, ~SEEN]
     Wm = truth.W[~SEEN]

@@ -8,14 +8,14 @@ import torch
 from scipy import stats
 from torch import distributions as D
 
-from oracles import F64, LinearGaussian, noise, rows, tensor, within
+from oracles import F64, LinearGaussian, dataset, noise, rows, tensor, within
 from vaelab.distributions import draw
 from vaelab.errors import UsageError
 from vaelab.evaluation import evaluate_model
 from vaelab.noise import Given, Noise, RowNoise, SharedNoise, stream
 from vaelab.objectives import ELBO
 from vaelab.training import Settings, optimise, validation_bound
-from vaelab.use import generate, reconstruct
+from vaelab.use import encode, generate, reconstruct, score
 
 K, B, Z = 3, 5, 2
 LIKE = torch.zeros((), dtype=F64)
@@ -112,7 +112,9 @@ def test_nothing_global_moves(untouched) -> None:
         validation_bound(model, some)
         evaluate_model(model, some, samples=7)
         generate(model, some.schema, 11)
-        reconstruct(model, some)
+        reconstruct(model, dataset(x))
+        score(model, dataset(x), samples=7)
+        encode(model, dataset(x))
         optimise(model, ELBO(), some, some, Settings(epochs=2, batch_size=17))
 
 

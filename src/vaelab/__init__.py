@@ -23,13 +23,17 @@ _HOME = {
     "Diagnosis": "evaluation",
     "compare": "comparison",
     "doctor": "run",
+    "decode": "run",
+    "encode": "run",
     "evaluate": "run",
     "fit": "plan",
     "generate": "run",
+    "interpolate": "run",
     "load": "run",
     "plan_run": "plan",
     "reconstruct": "run",
     "save": "run",
+    "score": "run",
     "train": "plan",
 }
 _SPACES = (
@@ -79,9 +83,13 @@ if TYPE_CHECKING:
     from .plan import plan_run as plan_run
     from .plan import train as train
     from .run import Run as Run
+    from .run import decode as decode
     from .run import doctor as doctor
+    from .run import encode as encode
     from .run import evaluate as evaluate
     from .run import generate as generate
+    from .run import interpolate as interpolate
     from .run import load as load
     from .run import reconstruct as reconstruct
     from .run import save as save
+    from .run import score as score

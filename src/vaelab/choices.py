@@ -31,9 +31,9 @@ def choose_parts(
     if options.hidden is not None:
         parts["hidden"] = _widths(options.hidden)
     specs = {
-        "prior": parse("prior", parts["prior"], given=("latent_dim",)),
-        "posterior": parse("posterior", parts["posterior"], given=("network", "latent_dim")),
-        "likelihood": _with_levels(parse("likelihood", parts["likelihood"], given=("network", "shape")), schema),
+        "prior": parse("prior", parts["prior"]),
+        "posterior": parse("posterior", parts["posterior"]),
+        "likelihood": _with_levels(parse("likelihood", parts["likelihood"]), schema),
         "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
     }
     return {**parts, **{role: str(spec) for role, spec in specs.items()}}, specs, reason

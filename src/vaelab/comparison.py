@@ -43,7 +43,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs judged on the same rows; `best` names the one with the largest log evidence."""
+    """Runs judged on the same rows; `best` names the one with the largest log evidence.
+
+    >>> len(vaelab.compare([run, run], samples=5).json()["runs"])
+    2
+    """
 
     rows: int
     split: str
@@ -99,6 +103,10 @@ def compare(
     """Judge runs on the same rows (their test, else validation, else training part, or those of `source`).
 
     Raises UsageError, naming two runs, where their rows or what their log p(x) measures are not the same.
+
+    >>> found = vaelab.compare([run, run], samples=5)
+    >>> found.runs[1].elbo_difference.value
+    0.0
     """
     if len(runs) < 2:
         raise UsageError(f"compare needs at least two runs, got {len(runs)}.")
@@ -169,7 +177,7 @@ Place = tuple[Rows, str, Dataset | None]
 def _rows(run: Run, source: Any) -> Place:
     if isinstance(source, Rows):
         return source, "given", None
-    data, split = run.held_out() if source is None else (run.dataset(source), "given")
+    data, split = run.data(source)
     return Rows(data, device=run.device), split, data
 
 

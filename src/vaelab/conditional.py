@@ -30,6 +30,9 @@ class Conditional(Part, ABC):
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(y | given): batch shape that of the rows given, event shape that of one y."""
 
+    def start(self, x: Tensor, rows: int) -> None:
+        """Set what is best set from data, once before training: from some rows x (B, *X) of `rows` in all."""
+
     updates: bool = False  # True where update() has something to do
 
     def update(self, terms: Terms) -> None:

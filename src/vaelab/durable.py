@@ -7,7 +7,10 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import EnvironmentFault
 
@@ -16,7 +19,14 @@ RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync 
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: after any failure the old file is whole and nothing else is left.
+    """Put `data` at `path`: after any failure the old file is whole and nothing else is left. See `writing`."""
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, which takes the place of `path` when all is written; after a failure it leaves no trace.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
     link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
@@ -25,25 +35,21 @@ def write_durably(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         try:
-            _write(temporary, data, path)
+            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+            # the umask belongs to the whole process: let the kernel apply it instead of reading it by setting it
+            first = 0o666 if mode is None else 0o600
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if mode is not None:
+                os.chmod(temporary, mode)
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # gone already after a success
         _sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def _write(temporary: Path, data: bytes, target: Path) -> None:
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    # the umask belongs to the whole process: let the kernel apply it instead of reading it by setting it
-    first = 0o666 if mode is None else 0o600
-    with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if mode is not None:
-        os.chmod(temporary, mode)
 
 
 def _replace(temporary: Path, path: Path) -> None:

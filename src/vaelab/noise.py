@@ -20,6 +20,10 @@ class Noise:
     """Standard noise for K draws at B rows: every call returns a tensor of shape (K, B, *event).
 
     `Noise(generator)` draws each number afresh; the kinds below repeat, fix or hand in the numbers.
+
+    >>> like = torch.zeros(1)
+    >>> torch.equal(Noise.seeded(3).normal((2, 5), like), Noise.seeded(3).normal((2, 5), like))
+    True
     """
 
     def __init__(self, generator: torch.Generator) -> None:

@@ -31,6 +31,11 @@ class Spec:
     part: type[Any]
     arguments: dict[str, Any]
 
+    def make(self, **offered: Any) -> Any:
+        """Return the part, built from its own arguments and those of the offered ones that its constructor names."""
+        named = inspect.signature(self.part.__init__).parameters
+        return self.part(**{name: value for name, value in offered.items() if name in named}, **self.arguments)
+
     def __str__(self) -> str:
         arguments = ",".join(f"{k}={v}" for k, v in self.arguments.items())
         return f"{self.name}:{arguments}" if arguments else self.name
@@ -52,13 +57,22 @@ def kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
-def parse(role: str, text: str, *, given: tuple[str, ...] = ()) -> Spec:
-    """Read "name:argument=value,...". Arguments in `given` are the builder's and may not be written."""
+# what a builder offers to a part of each role, beside the arguments that a user may write
+OFFERED = {
+    "prior": ("latent_dim", "shape", "posterior"),
+    "posterior": ("network", "latent_dim"),
+    "likelihood": ("network", "shape"),
+    "objective": ("latent_dim", "shape"),
+}
+
+
+def parse(role: str, text: str) -> Spec:
+    """Read "name:argument=value,...". What the builder offers to this role (OFFERED) may not be written."""
     name, _, rest = text.partition(":")
     parts = known(role)
     if name not in parts:
         raise UsageError(f"unknown {role} {name!r}.{suggest(name, tuple(parts))}")
-    allowed = [a for a in inspect.signature(parts[name].__init__).parameters if a not in ("self", *given)]
+    allowed = [a for a in inspect.signature(parts[name].__init__).parameters if a not in ("self", *OFFERED[role])]
     arguments: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
         key, equals, value = item.partition("=")

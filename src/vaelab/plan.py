@@ -56,7 +56,10 @@ class Plan:
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]
-        return "\n".join([*lines, *(f"note     {note}" for note in train.notes)])
+        notes = train.notes
+        if self.latent_dim > train.schema.dims:
+            notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
+        return "\n".join([*lines, *(f"note     {note}" for note in notes)])
 
     @property
     def latent_dim(self) -> int:
@@ -139,19 +142,25 @@ class _Threads:
 
 
 def plan_run(source: Any, **options: Any) -> Plan:
-    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training."""
+    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training.
+
+    >>> plan = vaelab.plan_run("digits", latent_dim=2)
+    >>> print(plan.describe().splitlines()[1])
+    split    1,617 train, 180 validation
+    """
     chosen = TrainOptions.checked(**options)
     recipe = find(chosen.recipe)
     device = pick_device(chosen.device)
     if chosen.threads is not None and chosen.threads < 1:
         raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
+    Settings(**_asked(chosen))  # what is out of range is said before any data are read
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
     latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
     if latent_dim < 1:
         raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
 
-    settings = _settings(chosen, recipe, splits)
+    settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, steps_per_epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
@@ -163,11 +172,10 @@ def plan_run(source: Any, **options: Any) -> Plan:
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 
 
-def _settings(options: TrainOptions, recipe: Recipe, splits: Splits) -> Settings:
-    """Return the recipe's settings under the options that were given."""
-    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience")
-    asked = {name: value for name in named if (value := getattr(options, name)) is not None}
-    return Settings(**{**recipe.settings(splits.train), **asked}, seed=options.seed)
+def _asked(options: TrainOptions) -> dict[str, Any]:
+    """Return the settings of training that were asked for."""
+    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed")
+    return {name: value for name in named if (value := getattr(options, name)) is not None}
 
 
 def pick_device(name: str) -> torch.device:
@@ -187,6 +195,10 @@ def train(source: Any, *, progress: str = "auto", **options: Any) -> Run:
 
     The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. `progress` is auto, rich, notebook,
     plain or off. Nothing is written: `run.save(path)`.
+
+    >>> run = vaelab.train("digits", latent_dim=2, hidden="32", epochs=2, progress="off")
+    >>> run.generate(4).shape
+    torch.Size([4, 8, 8])
     """
     with Progress(progress) as shown:
         return plan_run(source, **options).run(shown.report)
@@ -211,6 +223,11 @@ def fit(
 
     `data` is anything that `train` takes; real values are used as they stand unless `standardise`. Callbacks are called
     with (record, history) after each validation. Further settings are those of `vaelab.training.Settings`.
+
+    >>> model, objective = recipes.vae((5,), 2, likelihood="gaussian")
+    >>> run = vaelab.fit(model, torch.randn(200, 5), objective=objective, epochs=2, progress="off")
+    >>> len(run.history.records)
+    2
     """
     target = pick_device(device)
     splits = split(data if isinstance(data, Dataset) else open_source(data), validation, seed, scale=standardise)

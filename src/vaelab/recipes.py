@@ -88,9 +88,7 @@ def assemble(
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
-    p = parse("prior", prior, given=("latent_dim",))
-    q = parse("posterior", posterior, given=("network", "latent_dim"))
-    px = parse("likelihood", likelihood, given=("network", "shape"))
+    p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
     def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
@@ -100,12 +98,14 @@ def assemble(
     seen = (*shape, categories) if categories else shape
     encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
     decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    encoder = OneHot(encoder, categories) if categories else encoder
+    made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
-        prior=p.part(latent_dim, **p.arguments),
-        posterior=q.part(OneHot(encoder, categories) if categories else encoder, latent_dim, **q.arguments),
-        likelihood=px.part(decoder, shape, **px.arguments),
+        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
+        posterior=made,
+        likelihood=px.make(network=decoder, shape=shape),
     )
-    return model, goal.part(**goal.arguments)
+    return model, goal.make(latent_dim=latent_dim, shape=shape)
 
 
 @recipe("Kingma & Welling 2013, Auto-Encoding Variational Bayes (arXiv 1312.6114)")
@@ -113,6 +113,10 @@ def vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E_q[log p(x | z)] - KL(q(z | x) || p(z)) with z = mu(x) + sigma(x) noise (eq. 3, 9 and 10).
 
     p(z) -> priors.Gaussian; q(z | x) -> posteriors.Gaussian; p(x | z) -> by the data; bound -> objectives.ELBO.
+
+    >>> model, objective = recipes.vae((28, 28), 20, hidden=(500,))
+    >>> type(model.likelihood).__name__, type(objective).__name__
+    ('Bernoulli', 'ELBO')
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -122,6 +126,9 @@ def beta_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objectiv
     """Maximise E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), beta = 4 (eq. 4).
 
     beta -> objectives.ELBO(beta=...); reported and compared is the bound at beta = 1.
+
+    >>> recipes.beta_vae((5,), 2)[1].beta
+    4
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -134,6 +141,9 @@ def iwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E[log (1/K) sum_k p(x, z_k) / q(z_k | x)], K = 5 (eq. 8).
 
     K -> objectives.IWAE(samples=...); w_k -> exp(Terms.log_w).
+
+    >>> recipes.iwae((5,), 2, objective="iwae:samples=50")[1].samples
+    50
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -144,6 +154,9 @@ def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
     """Maximise log p(x | z) at z = network(x): no noise, no prior in the objective, no bound on log p(x).
 
     code -> posteriors.Point; loss -> objectives.Reconstruction.
+
+    >>> type(recipes.autoencoder((5,), 2)[0].posterior).__name__
+    'Point'
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -177,5 +190,8 @@ def linear(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]
 
     W, m -> likelihoods.Gaussian.network; sigma -> .log_scale; V, c -> posteriors.Gaussian.network; D -> .log_scale.
     Every kept column is a real number, for ever; images are divided by the top of their grid.
+
+    >>> sum(p.numel() for p in recipes.linear((5,), 2)[0].parameters())  # W, m, sigma, V, c, D
+    30
     """
     return assemble(shape, latent_dim, **parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
-from .errors import ModelFileError, UsageError
+from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of
 from .options import TrainOptions, to_toml
 from .parts import parse, registry
+from .report import fragment, page
 from .training import History, Rows
+from .use import Codes
 
 
 @dataclass
@@ -28,6 +31,10 @@ class Run:
     """A trained model with its data's schema; the verbs are methods, and functions of the same names.
 
     `splits` holds the rows that training knew, by the name of their part: "test", "validation", "train".
+
+    >>> run = vaelab.train("digits", latent_dim=2, hidden="32", epochs=2, progress="off")
+    >>> sorted(run.splits), run.meta["recipe"]
+    (['train', 'validation'], 'vae')
     """
 
     model: nn.Module
@@ -39,7 +46,11 @@ class Run:
     reopen: Callable[[], dict[str, Dataset]] | None = None  # how a run folder finds its rows again
 
     def save(self, path: str | Path) -> Path:
-        """Write the model file: weights, constructor arguments, schema; no times, paths or hosts."""
+        """Write the model file: weights, constructor arguments, schema; no times, paths or hosts.
+
+        >>> run.save("digits.safetensors").name
+        'digits.safetensors'
+        """
         path = Path(path)
         files.save(path, {"model": self.model, "schema": self.schema}, self.meta, registry=registry())
         return path
@@ -56,42 +67,55 @@ class Run:
         self.save(folder / MODEL_FILE)
         self.folder = folder
 
-    def rows(self, source: Any = None) -> tuple[Rows, str]:
-        """Return the rows of a source under this run's schema, or its test, else validation, else training part."""
-        if isinstance(source, Rows):
-            return source, "given"
-        data, split = self.held_out() if source is None else (self.dataset(source), "given")
-        return Rows(data, device=self.device), split
+    def data(self, source: Any = None) -> tuple[Dataset, str]:
+        """Return rows and what they are: a source's ("given"), else this run's "test", "validation" or "train" rows.
 
-    def parts(self) -> dict[str, Dataset]:
-        """Return the rows that training knew, by the name of their part; a run folder finds them again when asked."""
+        Raises UsageError where the run does not know its rows any more, DataError where they do not fit the model.
+
+        >>> rows, split = run.data()
+        >>> len(rows), split
+        (180, 'validation')
+        """
+        if source is not None:
+            data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
+            return data if data.schema is self.schema else _under(data, self.schema), "given"
         if not self.splits and self.reopen is not None:
             self.splits = self.reopen()
-        return self.splits
-
-    def held_out(self) -> tuple[Dataset, str]:
-        """Return the part that this run is judged on, and its name: its test, else validation, else training rows."""
         for split in ("test", "validation", "train"):
-            if split in self.parts():
+            if split in self.splits:
                 return self.splits[split], split
         raise UsageError("this run does not know its data any more. Give a SOURCE.")
 
-    def dataset(self, source: Any) -> Dataset:
-        """Return a source read under this run's schema, its values checked."""
-        data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
-        return data if data.schema is self.schema else _under(data, self.schema)
+    def rows(self, source: Any = None) -> tuple[Rows, str]:
+        """Return the rows of `data` as the model takes them, on its device, and their split.
+
+        >>> run.rows()[0].data.shape
+        torch.Size([180, 1, 8, 8])
+        """
+        data, split = self.data(source)
+        return Rows(data, device=self.device), split
 
     def doctor(self, source: Any = None, *, quick: bool = False) -> Diagnosis:
         """Return what ails this run: findings, each with the figure that shows it, plain words and a remedy.
 
         `source` takes the place of the rows that were held out. `quick` looks only at what costs next to nothing: what
         `train` says at its end.
+
+        >>> all("--" in finding.remedy for finding in run.doctor(quick=True).findings)
+        True
         """
-        data, split = self.held_out() if source is None else (self.dataset(source), "given")
-        train = self.parts().get("train")
+        data, split = self.data(source)
+        if not self.splits and self.reopen is not None:
+            with suppress(VaelabError):  # rows were given: those of training are looked at where they are still there
+                self.splits = self.reopen()
         rows = None if split == "train" else Rows(data, device=self.device)
-        own = None if train is None else Rows(train, device=self.device)
+        own = Rows(self.splits["train"], device=self.device) if "train" in self.splits else None
         return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions."""
+        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -101,19 +125,103 @@ class Run:
     def evaluate(
         self, source: Any = None, *, samples: int = 5000, units: str = "user", seed: int = 0, **how: Any
     ) -> Evaluation:
-        """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors."""
+        """Return bound, evidence, their split and what the latents carry, in nats per row with standard errors.
+
+        >>> figures = run.evaluate(samples=10)
+        >>> figures.elbo.value <= figures.log_evidence.value  # nats per row
+        True
+        """
         if units not in ("user", "standardised"):
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
-        rows, split = self.rows(source)
-        return evaluate_model(self.model, rows, split=split, samples=samples, units=units, seed=seed, **how)
+        data, split = self.data(source)
+        how.setdefault("split", split)
+        return evaluate_model(
+            self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
+        )
 
-    def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`."""
-        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+    def known_rows(self, data: Dataset) -> int:
+        """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
+
+        >>> run.known_rows(run.splits["train"].take(range(7)))
+        7
+        """
+        try:
+            splits = self.splits or (self.reopen() if self.reopen is not None else {})
+        except VaelabError:
+            return 0
+        if "train" not in splits:
+            return 0
+        trained, these = ([hash(row.tobytes()) for row in d.x.double().numpy()] for d in (splits["train"], data))
+        known = set(trained)
+        return sum(row in known for row in these)
+
+    def encode(self, source: Any = None, *, seed: int = 0) -> Codes:
+        """Return E[z] and the deviations of z under q(z | x) for the rows of a source, (N, D) each.
+
+        >>> run.encode().mean.shape
+        torch.Size([180, 2])
+        """
+        return use.encode(self.model, self.data(source)[0], seed=seed)
+
+    def decode(self, z: Any) -> Tensor:
+        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units.
+
+        >>> run.decode([[0.0, 0.0], [1.0, -1.0]]).shape
+        torch.Size([2, 8, 8])
+        """
+        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64))
+
+    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight") -> Tensor:
+        """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape).
+
+        >>> run.interpolate(run.encode().mean[:2], steps=8, path="spherical").shape
+        torch.Size([9, 8, 8])
+        """
+        return self.decode(use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path))
 
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
-        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units."""
-        return use.reconstruct(self.model, self.rows(source)[0], seed=seed)
+        """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units.
+
+        >>> run.reconstruct().shape
+        torch.Size([180, 8, 8])
+        """
+        return use.reconstruct(self.model, self.data(source)[0], seed=seed)
+
+    def score(
+        self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
+    ) -> Tensor:
+        """Return a lower bound on log p(x) for each row of a source, (N,) nats; no row depends on another.
+
+        >>> scores = run.score(samples=10)
+        >>> int(scores.argmin()) == int(scores.sort().indices[0])  # the least probable row
+        True
+        """
+        return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
+
+    def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+
+        >>> draws, means = run.generate(4), run.generate(4, means=True)
+        >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
+        (True, False)
+        """
+        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+
+    def report(self, path: str | Path, source: Any = None) -> Path:
+        """Write what this run is, how good it is and what it does as one HTML page, and return its path.
+
+        Judged on at most 1,000 rows of `source`, else of the test, validation or training part.
+
+        >>> run.report("digits.html").name
+        'digits.html'
+        """
+        path = Path(path)
+        write_durably(path, page(self, source).encode())
+        return path
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        return fragment(self)
 
 
 def _under(data: Dataset, schema: Schema) -> Dataset:
@@ -145,6 +253,10 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
 
     `parts` hands back modules of your own, by class name or by path ("model.likelihood.network"). A run folder also
     knows its data again, if they are still where they were.
+
+    >>> path = run.save("again.safetensors")
+    >>> torch.equal(vaelab.load(path).generate(3), run.generate(3))
+    True
     """
     path = Path(path)
     file = path / MODEL_FILE if path.is_dir() else path
@@ -161,28 +273,84 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
 
 
 def save(run: Run, path: str | Path) -> Path:
-    """Write the model file of a run."""
+    """Write the model file of a run.
+
+    >>> vaelab.save(run, "digits.safetensors").name
+    'digits.safetensors'
+    """
     return run.save(path)
 
 
 def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluation:
-    """Judge a run (or the folder or file of one): see `Run.evaluate`."""
+    """Judge a run (or the folder or file of one): see `Run.evaluate`.
+
+    >>> vaelab.evaluate(run, samples=10).rows
+    180
+    """
     return opened(run).evaluate(source, **how)
 
 
 def doctor(run: Run | str | Path, source: Any = None, **how: Any) -> Diagnosis:
-    """Say what ails a run (or the folder or file of one): see `Run.doctor`."""
+    """Say what ails a run (or the folder or file of one): see `Run.doctor`.
+
+    >>> vaelab.doctor(run, quick=True).split
+    'validation'
+    """
     return opened(run).doctor(source, **how)
 
 
-def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
-    """Draw n rows from a run's model: see `Run.generate`."""
-    return opened(run).generate(n, **how)
+def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:
+    """Return where rows lie in the latent space of a run's model: see `Run.encode`.
+
+    >>> torch.equal(vaelab.encode(run).mean, run.encode().mean)
+    True
+    """
+    return opened(run).encode(source, **how)
+
+
+def decode(run: Run | str | Path, z: Any) -> Tensor:
+    """Return what lies at places of the latent space: see `Run.decode`.
+
+    >>> vaelab.decode(run, [[0.0, 0.0]]).shape
+    torch.Size([1, 8, 8])
+    """
+    return opened(run).decode(z)
+
+
+def interpolate(run: Run | str | Path, places: Any, **how: Any) -> Tensor:
+    """Return what lies on a path through places of the latent space: see `Run.interpolate`.
+
+    >>> vaelab.interpolate(run, [[0.0, 0.0], [1.0, 1.0]], steps=4).shape
+    torch.Size([5, 8, 8])
+    """
+    return opened(run).interpolate(places, **how)
 
 
 def reconstruct(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
-    """Return what a run's model makes of rows: see `Run.reconstruct`."""
+    """Return what a run's model makes of rows: see `Run.reconstruct`.
+
+    >>> vaelab.reconstruct(run).shape
+    torch.Size([180, 8, 8])
+    """
     return opened(run).reconstruct(source, **how)
+
+
+def score(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
+    """Return how probable rows are under a run's model: see `Run.score`.
+
+    >>> vaelab.score(run, samples=10).shape
+    torch.Size([180])
+    """
+    return opened(run).score(source, **how)
+
+
+def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
+    """Draw n rows from a run's model: see `Run.generate`.
+
+    >>> vaelab.generate(run, 4, seed=1).shape
+    torch.Size([4, 8, 8])
+    """
+    return opened(run).generate(n, **how)
 
 
 def opened(run: Run | str | Path) -> Run:

@@ -22,7 +22,7 @@ from vaelab.cli import COMMANDS, run
 from vaelab.run import load
 
 ESCAPE = "\x1b"
-QUICK = ["--latent-dim", "3", "--hidden", "32", "--epochs", "3"]
+QUICK = ["--latent-dim", "3", "--hidden", "32", "--epochs", "3", "--no-report"]
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,9 @@ def test_a_run_folder_and_one_line_on_stdout(digits: Path, tmp_path: Path, capsy
 
 def test_config_repeats_the_run_and_options_win_over_it(digits: Path, tmp_path: Path) -> None:
     config = str(digits / "config.toml")
-    assert run(["train", "--config", config, "--out", str(tmp_path / "a"), "-q"]) == 0
+    assert run(["train", "--config", config, "--no-report", "--out", str(tmp_path / "a"), "-q"]) == 0
     assert (tmp_path / "a/model.safetensors").read_bytes() == (digits / "model.safetensors").read_bytes()
-    assert run(["train", "--config", config, "--seed", "1", "--out", str(tmp_path / "b"), "-q"]) == 0
+    assert run(["train", "--config", config, "--seed", "1", "--no-report", "--out", str(tmp_path / "b"), "-q"]) == 0
     assert (tmp_path / "b/model.safetensors").read_bytes() != (digits / "model.safetensors").read_bytes()
     bad = tmp_path / "bad.toml"
     bad.write_text('source = "digits"\nlatent_dmi = 3\n')
@@ -117,6 +117,7 @@ def test_a_grid_can_be_read_as_categories_or_as_numbers(likelihood: str, tmp_pat
     out = tmp_path / "run"
     options = ["--latent-dim", "3", "--epochs", "20", "--likelihood", likelihood]
     assert run(["train", "digits", *options, "--out", str(out), "-q"]) == 0
+    assert (out / "report.html").exists()
     judged = load(out).evaluate(samples=20)
     assert judged.elbo is not None
     assert judged.elbo.value > -0.7 * 64 * np.log(17), "no better than guessing one of 17 levels"
@@ -257,7 +258,7 @@ def test_a_terminal_gets_a_bar_and_a_dumb_one_does_not(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     out = tmp_path / "run"
     started = subprocess.Popen(
-        [sys.executable, "-m", "vaelab", "train", "digits", "--epochs", "3000", "--out", str(out)],
+        [sys.executable, "-m", "vaelab", "train", "digits", "--epochs", "3000", "--no-report", "--out", str(out)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -325,7 +326,7 @@ def test_changed_data_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_wine_reaches_the_exact_optimum(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "wine")
     source = str(real_data / "tables/wine_red.csv.gz")
-    options = ["--columns", "1-11", "--recipe", "linear", "--latent-dim", "2", "--validation", "0"]
+    options = ["--columns", "1-11", "--recipe", "linear", "--latent-dim", "2", "--validation", "0", "--no-report"]
     assert run(["train", source, *options, "--out", out, "-q"]) == 0
     capsys.readouterr()
     assert run(["evaluate", out, "--units", "standardised", "--samples", "200", "--json"]) == 0

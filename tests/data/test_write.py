@@ -33,7 +33,7 @@ def test_tables_come_back_with_their_columns_and_types(tmp_path: Path, suffix: s
 def test_means_are_not_rounded_and_ids_come_first(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     schema = open_source(tmp_path / "t.csv").schema
-    write_rows(tmp_path / "m.csv", torch.tensor([[1.4, 0.7, 3.0]]), schema, ids=np.array([12]), means=True)
+    write_rows(tmp_path / "m.csv", torch.tensor([[1.4, 0.7, 3.0]]), schema, beside={"id": np.array([12])}, means=True)
     assert (tmp_path / "m.csv").read_text().splitlines()[0] == "id,a,country,fax,yes,b"
     row = pl.read_csv(tmp_path / "m.csv").row(0)
     assert row[:3] == (12, pytest.approx(1.4), 7)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vaelab.cli import run
 
-QUICK = ("--epochs", "2", "--hidden", "8", "--latent-dim", "2", "-q")
+QUICK = ("--epochs", "2", "--hidden", "8", "--latent-dim", "2", "--no-report", "-q")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ Results go to stdout, everything else to stderr. Nothing here imports torch: a c
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
@@ -17,6 +21,9 @@ from cyclopts.config import Dict
 from .. import __version__
 from ..errors import VaelabError
 from ..options import read_toml
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EXAMPLES = """Examples:
 
@@ -33,10 +40,18 @@ COMMANDS = {
     "doctor": "What ails a run: findings in plain words, each with the figure that shows it and its remedy.",
     "compare": "Runs side by side on the same rows, with errors of the differences.",
     "generate": "New rows: z from the prior, then x from p(x | z).",
+    "encode": "Where rows lie in the latent space.",
+    "decode": "What lies at places of the latent space.",
     "reconstruct": "What the model makes of rows.",
+    "interpolate": "What lies between rows.",
+    "score": "How probable each row is.",
+    "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
 }
+
+
+ASCII = {"±": "+-", "−": "-", "–": "-", "…": "...", "→": "->", "·": "*", "β": "beta", "μ": "mu", "σ": "sigma"}
 
 
 def build_app() -> App:
@@ -84,6 +99,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}.", 5, as_json)
     except Exception as error:
         if debug:
             raise
@@ -101,6 +120,22 @@ def _fail(message: str, code: int, as_json: bool) -> int:
 
 
 def _plain_where_asked() -> None:
-    """A dumb terminal gets no colours and no moving lines, whatever else is set."""
+    """A dumb terminal gets no colours and no moving lines; one that is not UTF-8 gets its nearest letters."""
     if os.environ.get("TERM") == "dumb":
         os.environ["NO_COLOR"] = "1"
+    codecs.register_error("nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="nearest")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its cache folder
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def print_csv(frame: pl.DataFrame) -> None:
+    """Print a table to stdout in UTF-8 whatever the terminal is: it is data."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(frame.write_csv().encode())

@@ -25,6 +25,7 @@ def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: in
     from ..plan import plan_run
     from ..training import Progress
     from .evaluate import table
+    from .report import report_beside
 
     options = TrainOptions(latent_dim=10, epochs=epochs)
     folder = claim_folder(out, "digits")
@@ -34,8 +35,11 @@ def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: in
         run = plan.run(progress.report)
     run.write(folder, "digits", options)
     write_durably(folder / "demo.png", overview_picture(run))
+    page = report_beside(run)
     print(table(run.evaluate(samples=1000)))
     print(f"picture  {folder / 'demo.png'}")
+    if page is not None:
+        print(f"report   {page}")
     print("next     vaelab train FOLDER_OF_IMAGES_OR_TABLE.csv", file=sys.stderr)
     print(f"         vaelab evaluate {folder} --json", file=sys.stderr)
     print(f"         vaelab generate {folder} -n 64 -o new.png", file=sys.stderr)

@@ -45,8 +45,13 @@ def evaluate(
     from ..run import load
     from ..training import Progress
 
+    opened = load(run)
+    data, split = opened.data(source)
     with Progress("off" if quiet else "auto") as progress:
-        judged = load(run).evaluate(source, samples=samples, units=units, seed=seed, tick=progress.tick)
+        judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split)
+    trained = opened.known_rows(data) if source is not None else 0
+    if trained:
+        print(f"warning: {trained:,} of {len(data):,} rows are equal to training rows.", file=sys.stderr)
     print(json.dumps(judged.json()) if as_json else table(judged))
     if judged.reason and not as_json:
         print(f"note: {judged.reason}.", file=sys.stderr)

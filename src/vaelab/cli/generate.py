@@ -8,6 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..errors import UsageError
+
 
 def generate(
     run: str,
@@ -41,9 +43,12 @@ def generate(
     """
     from ..data.write import check_target, write_rows
     from ..run import load
+    from ..use import generate_blocks
 
+    if n < 0:
+        raise UsageError(f"-n must not be negative, got {n}.")
     opened = load(run)
     check_target(Path(out), opened.schema, force)
-    rows = opened.generate(n, means=means, temperature=temperature, seed=seed)
-    write_rows(out, rows, opened.schema, means=means, force=force)
+    blocks = generate_blocks(opened.model, opened.schema, n, means=means, temperature=temperature, seed=seed)
+    write_rows(out, blocks, opened.schema, n=n, means=means, force=force)
     print(f"{n:,} {'means' if means else 'draws'} -> {out}", file=sys.stderr)

@@ -40,9 +40,10 @@ def reconstruct(
 
     opened = load(run)
     check_target(Path(out), opened.schema, force)
-    rows, split = opened.rows(source)
+    data, split = opened.data(source)
     if out.endswith(".png"):
-        write_durably(Path(out), reconstruction_picture(opened, rows))
+        write_durably(Path(out), reconstruction_picture(opened, data))
     else:
-        write_rows(out, opened.reconstruct(rows, seed=seed), opened.schema, means=True, force=force)
-    print(f"{len(rows):,} rows ({split}) -> {out}", file=sys.stderr)
+        found = opened.reconstruct(data, seed=seed)
+        write_rows(out, found, opened.schema, beside=data.carried(), means=True, force=force)
+    print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

@@ -23,6 +23,7 @@ def train(
     as_json: Annotated[bool, Parameter("--json", negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
     config: str | None = None,
+    report: bool = True,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
     """Train a model on a source and write a run folder.
@@ -44,10 +45,13 @@ def train(
         No progress.
     config
         A TOML file of options, such as the config.toml of a run; options given here win.
+    report
+        Write report.html, the page that shows the run.
     """
     from ..folder import claim_folder
     from ..plan import plan_run
     from ..training import Progress
+    from .report import report_beside
 
     if source is None and config is not None:
         source = read_toml(Path(config))[0]
@@ -71,6 +75,7 @@ def train(
                 raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
             raise
     run.write(folder, source, options)
+    page = report_beside(run) if report else None
     for finding in run.doctor(quick=True).findings:
         print(f"{'note' if finding.harmless else 'warning'}: {finding}", file=sys.stderr)
     assert run.history is not None
@@ -87,6 +92,8 @@ def train(
         if not quiet:
             example = "new.png" if run.schema.layout == "image" else "new.csv"
             print(f"stopped  {run.history.stopped}", file=sys.stderr)
+            if page is not None:
+                print(f"report   {page}", file=sys.stderr)
             print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o {example}", file=sys.stderr)
         print(folder)
     return 130 if run.history.stopped == "interrupted" else 0

@@ -6,7 +6,11 @@ from .schema import Schema
 
 
 def choose_likelihood(schema: Schema) -> tuple[str, str]:
-    """Return the specification of the likelihood that suits the values, and the reason in plain words."""
+    """Return the specification of the likelihood that suits the values, and the reason in plain words.
+
+    >>> data.choose_likelihood(data.open_source("digits").schema)[0]
+    'discretized-logistic:bins=17'
+    """
     if schema.values == "binary":
         how = {"stochastic": "grey values are drawn to 0 or 1", "threshold": "grey values are cut to 0 or 1"}
         return "bernoulli", how.get(schema.binarize or "", f"every value is {schema.low} or {schema.high}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,6 +30,10 @@ class Dataset:
     condition (N, C) float, what p and q are given beside x, or None
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
+
+    >>> digits = data.open_source("digits")
+    >>> len(digits), digits.take([0, 1]).x.shape
+    (1797, torch.Size([2, 8, 8]))
     """
 
     x: Tensor
@@ -56,6 +62,11 @@ class Dataset:
             total.update(rows.contiguous().numpy().tobytes())
         return total.hexdigest()
 
+    def carried(self) -> dict[str, NDArray[Any]]:
+        """Return what goes with the rows into any output: "id" and "label", (N,), where they are known."""
+        known = {"id": self.ids, "label": self.labels}
+        return {name: values for name, values in known.items() if values is not None}
+
     def describe(self) -> str:
         """Return the lines that a dry run shows: the data, the test part, the notes."""
         lines = [f"data     {self.schema.name}   {count(len(self), 'row')}, {self.schema.describe()}"]
@@ -63,7 +74,7 @@ class Dataset:
             lines.append(f"test     {count(len(self.test), 'row')} (official)")
         return "\n".join([*lines, *(f"note     {note}" for note in self.notes)])
 
-    def take(self, indices: Tensor | NDArray[Any] | list[int]) -> Dataset:
+    def take(self, indices: Tensor | NDArray[Any] | Sequence[int]) -> Dataset:
         """Return the rows with these indices (or where a mask is true), without the test part."""
         picked = torch.as_tensor(indices)
         where = picked.numpy()
@@ -92,7 +103,8 @@ class Dataset:
         if not held:
             return self, None
         shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return replace(self.take(shuffled[held:]), test=self.test), self.take(shuffled[:held])
+        known = self if self.ids is not None else replace(self, ids=np.arange(1, len(self) + 1))
+        return replace(known.take(shuffled[held:]), test=self.test), known.take(shuffled[:held])
 
     def _held_out(self, validation: float | int) -> int:
         if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not validation >= 0:
@@ -145,6 +157,9 @@ def as_real(data: Dataset) -> Dataset:
 
     For models of real numbers: every kept column or pixel is then real for ever, with loc 0 and scale `high`
     (1 for tables and arrays). `fit_scaling` then centres images, and standardises tables and arrays.
+
+    >>> data.as_real(data.open_source("digits")).schema.values
+    'real'
     """
     schema = data.schema
     if schema.values == "real":

@@ -36,6 +36,10 @@ class Schema(Part):
     loc, scale float64, broadcastable to `shape`, used where the values are real
 
     Raises UsageError where the arguments contradict each other.
+
+    >>> schema = data.Schema(name="grey", layout="image", shape=(2, 2), values="integer", low=0, high=255)
+    >>> schema.encode(torch.full((1, 2, 2), 255.0)).max().item(), schema.levels
+    (1.0, 256)
     """
 
     loc: Tensor

@@ -54,6 +54,9 @@ def open_source(
     schema   the schema of a model: the source is then new data for it, columns are matched by name
 
     Raises DataError for data that cannot be used, UsageError for options that do not fit the source.
+
+    >>> data.open_source([[1.5, 2.0], [0.5, 4.0]]).schema.describe()
+    'real arrays of shape (2,)'
     """
     options = {"--columns": columns, "--drop": drop, "--sep": sep, "--size": size}
     # new data are read as the model's were; a model of real numbers says nothing, then the option counts

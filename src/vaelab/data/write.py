@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import io
-import math
-import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..durable import write_durably
+from ..durable import writing
 from ..errors import EnvironmentFault, UsageError
 from .schema import Schema
+from .write_images import sheet, write_folder
 
 if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = (".png", ".npz", ".npy", ".csv", ".parquet", "a folder name")
-SMALLEST_TILE = 56
-OWN_IMAGE = re.compile(r"\d+\.png")
+IN_ONE_PIECE = 2**28  # cells of a parquet file, entries of a sheet of images
+
+Beside = Mapping[str, NDArray[Any]]
 
 
 def write_rows(
     path: str | Path,
-    rows: Tensor,
+    rows: Tensor | Iterable[Tensor],
     schema: Schema,
     *,
-    ids: NDArray[Any] | None = None,
+    n: int | None = None,
+    beside: Beside | None = None,
     means: bool = False,
     force: bool = False,
 ) -> None:
@@ -37,22 +40,52 @@ def write_rows(
 
     By the name: .png (a grid of images), no suffix (a folder of images), .npz (key x), .npy, .csv, .parquet.
     Tables come back with the user's columns in their order, constants included; integers are integers unless
-    `means` says that the values are expectations. ids make a first column, "id".
+    `means` says that the values are expectations. `beside` are known columns of the rows, (N,) each, such as ids and
+    labels: they come first. Rows may come in blocks, `n` of them in all: memory then stays flat.
     Raises UsageError if the output exists and not `force`, or if the form does not fit the data.
+
+    >>> digits = data.open_source("digits")
+    >>> data.write_rows("nine.png", digits.x[:9], digits.schema)
     """
     target = Path(path)
     check_target(target, schema, force)
-    values = rows.detach().cpu().numpy()
+    n = len(rows) if isinstance(rows, Tensor) else n
+    assert n is not None, "rows in blocks: say how many there are"
+    _check_size(target, n, schema)
+    blocks = (block.detach().cpu().numpy() for block in ([rows] if isinstance(rows, Tensor) else rows))
     if target.suffix == "":
-        _write_folder(target, values, schema)
+        write_folder(target, blocks, n, schema)
         return
-    if target.suffix == ".png":
-        content = _png(_grid(_pixels(values, schema), schema))
-    elif target.suffix in (".npz", ".npy"):
-        content = _array(values, schema, ids, means, target.suffix)
-    else:
-        content = _table(values, schema, ids, means, target.suffix)
-    write_durably(target, content)
+    with writing(target) as file:
+        if target.suffix == ".png":
+            file.write(sheet(np.concatenate(list(blocks)), schema))
+        elif target.suffix in (".npz", ".npy"):
+            _write_array(file, target.suffix, blocks, n, schema, beside or {}, means)
+        else:
+            frames = _frames(blocks, schema, beside or {}, means)
+            _write_csv(file, frames) if target.suffix == ".csv" else _write_parquet(file, frames)
+
+
+def write_columns(path: str | Path, columns: Mapping[str, NDArray[Any]], *, force: bool = False) -> None:
+    """Write columns (N,) to .csv or .parquet, or as arrays (N, ...) to .npz; whole or not at all."""
+    target = Path(path)
+    check_columns(target, force)
+    with writing(target) as file:
+        if target.suffix == ".npz":
+            np.savez(file, allow_pickle=False, **columns)
+        else:
+            frame = as_frame(columns)
+            frame.write_csv(file) if target.suffix == ".csv" else frame.write_parquet(file)
+
+
+def as_frame(columns: Mapping[str, NDArray[Any]]) -> pl.DataFrame:
+    """Return columns as a frame; an array (N, D) called "z" becomes the columns z0, z1, ..."""
+    import polars as pl
+
+    flat: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        flat |= {name: values} if values.ndim == 1 else {f"{name}{i}": column for i, column in enumerate(values.T)}
+    return pl.DataFrame(flat)
 
 
 def check_target(target: Path, schema: Schema, force: bool) -> None:
@@ -61,99 +94,105 @@ def check_target(target: Path, schema: Schema, force: bool) -> None:
         raise UsageError(f"{target.name}: unknown kind of output. Known: {', '.join(FORMATS)}.")
     if target.suffix in ("", ".png") and schema.layout != "image":
         raise UsageError(f"{target.name}: {schema.describe()} make no images. Use .csv, .parquet, .npz or .npy.")
-    if target.exists() and not force:
-        raise UsageError(f"{target.name} exists. Use --force to replace it.")
+    _check_place(target, force)
     if target.exists() and target.is_dir() != (target.suffix == ""):
         raise UsageError(f"{target.name} is {'a folder' if target.is_dir() else 'a file'}. Choose another name.")
+
+
+def check_columns(target: Path, force: bool) -> None:
+    """Raise UsageError or EnvironmentFault before long work if columns could not be written to `target`."""
+    if target.suffix not in (".csv", ".parquet", ".npz"):
+        raise UsageError(f"{target.name}: unknown kind of output. Known: .csv, .parquet, .npz.")
+    _check_place(target, force)
+
+
+def _check_place(target: Path, force: bool) -> None:
+    if target.exists() and not force:
+        raise UsageError(f"{target.name} exists. Use --force to replace it.")
     if not target.parent.is_dir():
         raise EnvironmentFault(
             f"{target.parent}: no such folder. Create it, or choose another place for {target.name}."
         )
 
 
-def _pixels(values: NDArray[Any], schema: Schema) -> NDArray[Any]:
-    """Return images on 0..255 as uint8, or on 0..65535 as uint16 where the grid is finer than 8 bits."""
+def _check_size(target: Path, n: int, schema: Schema) -> None:
+    if target.suffix in (".png", ".parquet") and n * schema.dims > IN_ONE_PIECE:
+        streams = "a folder" if target.suffix == ".png" else ".csv"
+        raise UsageError(
+            f"{target.name}: {n:,} rows of {schema.dims:,} are too many for {target.suffix}, which is written in one "
+            f"piece (at most {IN_ONE_PIECE // schema.dims:,} rows). Use {streams}, .npz or .npy, which are not."
+        )
+
+
+def _write_array(
+    file: BinaryIO,
+    suffix: str,
+    blocks: Iterator[NDArray[Any]],
+    n: int,
+    schema: Schema,
+    beside: Beside,
+    means: bool,
+) -> None:
     low, high = schema.grid
-    top, kind = (255, np.uint8) if high - low <= 255 else (65535, np.uint16)
-    scaled = (values.astype(np.float64) - low) / (high - low) * top
-    return np.rint(scaled).clip(0, top).astype(kind)
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format="png")
-    return out.getvalue()
-
-
-def _grid(pixels: NDArray[Any], schema: Schema) -> NDArray[Any]:
-    """Return one nearly square sheet of all images, each enlarged by a whole factor, with lines between."""
-    if not len(pixels):
-        raise UsageError("no rows: a grid of images needs at least one.")
-    height, width = schema.shape[:2]
-    factor = max(1, math.ceil(SMALLEST_TILE / max(height, width)))
-    tiles = pixels.repeat(factor, 1).repeat(factor, 2)
-    across = min(len(tiles), max(1, round(math.sqrt(len(tiles) * height / width))))
-    down = math.ceil(len(tiles) / across)
-    step_y, step_x = height * factor + 2, width * factor + 2
-    shape = (down * step_y + 2, across * step_x + 2, *pixels.shape[3:])
-    sheet = np.full(shape, np.iinfo(pixels.dtype).max // 2, dtype=pixels.dtype)
-    for i, tile in enumerate(tiles):
-        y, x = 2 + i // across * step_y, 2 + i % across * step_x
-        sheet[y : y + height * factor, x : x + width * factor] = tile
-    return sheet
-
-
-def _write_folder(target: Path, values: NDArray[Any], schema: Schema) -> None:
-    try:
-        target.mkdir(exist_ok=True)
-        # images of an earlier, longer run would mix with the new ones; nothing else is touched
-        for old in target.iterdir():
-            if OWN_IMAGE.fullmatch(old.name):
-                old.unlink()
-    except OSError as error:
-        raise EnvironmentFault(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
-    digits = len(str(max(len(values) - 1, 0)))
-    for i, pixels in enumerate(_pixels(values, schema)):
-        write_durably(target / f"{i:0{digits}}.png", _png(pixels))
-
-
-def _array(values: NDArray[Any], schema: Schema, ids: NDArray[Any] | None, means: bool, suffix: str) -> bytes:
-    low, high = schema.grid
+    kind: type = np.float64
     if not means and schema.values != "real":
-        kind: type = np.uint8 if low >= 0 and high <= 255 else np.int64
-        values = np.rint(values).astype(kind)
-    out = io.BytesIO()
+        kind = np.uint8 if low >= 0 and high <= 255 else np.int64
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(kind)),
+        "fortran_order": False,
+        "shape": (n, *schema.shape),
+    }
+
+    def write(out: Any) -> None:
+        np.lib.format.write_array_header_1_0(out, header)
+        for block in blocks:
+            out.write((np.rint(block) if kind is not np.float64 else block).astype(kind).tobytes())
+
     if suffix == ".npy":
-        np.save(out, values, allow_pickle=False)
-    elif ids is None:
-        np.savez(out, x=values)
-    else:
-        np.savez(out, x=values, ids=ids)
-    return out.getvalue()
+        write(file)
+        return
+    with zipfile.ZipFile(file, "w") as archive:
+        # a fixed date, so that equal rows make equal bytes
+        with archive.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True) as out:
+            write(out)
+        for name, values in beside.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, values, allow_pickle=False)
 
 
-def _table(values: NDArray[Any], schema: Schema, ids: NDArray[Any] | None, means: bool, suffix: str) -> bytes:
+def _write_csv(file: BinaryIO, frames: Iterator[pl.DataFrame]) -> None:
+    for number, frame in enumerate(frames):
+        buffer = io.BytesIO()
+        frame.write_csv(buffer, include_header=number == 0)
+        file.write(buffer.getvalue())
+
+
+def _write_parquet(file: BinaryIO, frames: Iterator[pl.DataFrame]) -> None:
     import polars as pl
 
-    columns = _columns(values, schema, means)
-    if ids is not None:
-        columns = [pl.Series("id" if "id" not in schema.user_columns else "row_id", ids), *columns]
-    frame = pl.DataFrame(columns)
-    out = io.BytesIO()
-    if suffix == ".csv":
-        frame.write_csv(out)
-    else:
-        frame.write_parquet(out)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    pl.concat(list(frames)).write_parquet(buffer)
+    file.write(buffer.getvalue())
+
+
+def _frames(blocks: Iterator[NDArray[Any]], schema: Schema, beside: Beside, means: bool) -> Iterator[pl.DataFrame]:
+    import polars as pl
+
+    done = 0
+    for block in blocks:
+        known = as_frame({name: values[done : done + len(block)] for name, values in beside.items()})
+        done += len(block)
+        columns = _columns(block, schema, means)
+        taken = {column.name for column in columns}
+        known = known.rename({name: f"row_{name}" for name in known.columns if name in taken})
+        yield pl.DataFrame([*known.get_columns(), *columns])
 
 
 def _columns(values: NDArray[Any], schema: Schema, means: bool) -> list[pl.Series]:
     """Return the user's columns in their order and types; arrays and images have columns x0, x1, ..."""
     import polars as pl
 
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), schema.dims)
     if schema.columns is None:
         kind = "Float64" if means or schema.values == "real" else "Int64"
         return [_typed(pl.Series(f"x{i}", flat[:, i]), kind) for i in range(flat.shape[1])]

@@ -13,6 +13,9 @@ class PointMass(Distribution):
     """q(z | x) = delta(z - value): every draw is `value`; there is no density.
 
     Shape: value (*batch, *event), the event being its last `event_dims` dimensions.
+
+    >>> distributions.PointMass(torch.tensor([1.0, 2.0])).sample((3,)).shape
+    torch.Size([3, 2])
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"value": constraints.real}

@@ -45,6 +45,10 @@ def draw(d: Distribution, samples: int, noise: Noise) -> Float[Tensor, " {sample
     """Return `samples` draws, shape (samples, *batch, *event), reparameterised where the family allows it.
 
     A family that is not in the table draws by its own sampler, seeded from the noise, the global generator restored.
+
+    >>> q = torch.distributions.Normal(torch.zeros(7, 2), 1.0)
+    >>> distributions.draw(q, 3, Noise.seeded(0)).shape
+    torch.Size([3, 7, 2])
     """
     inner = d
     while isinstance(inner, Independent):
@@ -102,6 +106,10 @@ def entries(d: Distribution) -> Distribution:
     """Return the distribution of each single entry of x, for a family that factorises over entries.
 
     Raises NotImplementedError for a joint density: it has no log-density of a part of x.
+
+    >>> px = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(5), 1.0), 1)
+    >>> px.log_prob(torch.zeros(5)).shape, distributions.entries(px).log_prob(torch.zeros(5)).shape
+    (torch.Size([]), torch.Size([5]))
     """
     if isinstance(d, Independent):
         return d.base_dist
@@ -113,12 +121,21 @@ def entries(d: Distribution) -> Distribution:
 
 
 def has_density(d: Distribution) -> bool:
-    """Return whether log d(z) exists; a point mass has none."""
+    """Return whether log d(z) exists; a point mass has none.
+
+    >>> distributions.has_density(distributions.PointMass(torch.zeros(2)))
+    False
+    """
     return getattr(d, "has_density", True)
 
 
 def held(d: D) -> D:
-    """Return the same distribution with its parameters held: gradients pass through its argument only."""
+    """Return the same distribution with its parameters held: gradients pass through its argument only.
+
+    >>> q = torch.distributions.Normal(torch.zeros(2, requires_grad=True), 1.0)
+    >>> distributions.held(q).log_prob(torch.zeros(2)).requires_grad
+    False
+    """
     if isinstance(d, TransformedDistribution):
         raise NotImplementedError("held: the parameters inside a transform cannot be reached; use gradient='pathwise'.")
     twin = copy.copy(d)

@@ -2,10 +2,11 @@
 
 from .collapse import active_units, mutual_information
 from .diagnose import Diagnosis, Finding, diagnose
-from .evaluate import Estimate, Evaluation, evaluate_model, judged_rows
+from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 
 __all__ = [
+    "NO_DENSITY",
     "Diagnosis",
     "Estimate",
     "Evaluation",

@@ -57,7 +57,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings, and all figures that were looked at."""
+    """The findings, and all figures that were looked at.
+
+    >>> run.doctor(quick=True).symptoms.latents
+    2
+    """
 
     findings: tuple[Finding, ...]
     symptoms: Symptoms

@@ -56,7 +56,7 @@ def evidence_rows(
     if samples < 1:
         raise UsageError(f"samples must be at least 1, got {samples}.")
     assert isinstance(model, Model)
-    rows = rows.drawn(seed)
+    rows = rows.drawn(seed, shared=shared)
     draws = min(samples, DRAWS)
     per_row = draws * math.prod(rows.data.shape[1:])
     block = max(1, NUMBERS // per_row)

@@ -17,6 +17,9 @@ class Likelihood(Conditional):
     `outputs` which shape its network must give, and through `discrete` whether log p(x | z) is a mass (nats that no
     change of units moves) or a density; by `values` and `levels`, data that it cannot be a law of are refused before
     training.
+
+    >>> likelihoods.Gaussian.outputs((3, 4), scale="network")  # what the network must give: means and log-deviations
+    (2, 3, 4)
     """
 
     discrete: ClassVar[bool]

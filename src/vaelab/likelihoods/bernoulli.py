@@ -14,6 +14,10 @@ class Bernoulli(Likelihood):
     """log p(x | z) = sum over entries of x log y + (1 - x) log(1 - y), y = sigmoid(network(z)); x is 0 or 1.
 
     Computed from the logits, so no gradient dies in a saturated sigmoid. Kingma & Welling 2013, appendix C.1.
+
+    >>> px = likelihoods.Bernoulli(networks.Linear(2, 5), (5,))(torch.zeros(7, 2))
+    >>> bool((px.log_prob(torch.ones(7, 5)).exp() < 1).all())  # a mass
+    True
     """
 
     discrete: ClassVar[bool] = True

@@ -15,6 +15,11 @@ class Categorical(Likelihood):
     """log p(x | z) = sum over entries of log softmax(network(z))[x]; x is a category 0 .. categories - 1.
 
     Shapes: the network gives (*lead, *shape, categories).
+
+    >>> px = likelihoods.Categorical(networks.Linear(2, (5, 3)), (5,), categories=3)(torch.zeros(7, 2))
+    >>> total = sum(distributions.entries(px).log_prob(torch.full((7, 5), float(k))).exp() for k in range(3))
+    >>> torch.allclose(total, torch.ones(7, 5))
+    True
     """
 
     discrete: ClassVar[bool] = True

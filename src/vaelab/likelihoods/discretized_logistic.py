@@ -21,6 +21,12 @@ class DiscretizedLogistic(Likelihood):
     `scale` says where the scales s come from: "network" (each entry's own, a function of z; the network gives
     (*lead, 2, *shape): mu, log s), "entry" (one learned number per entry) or "shared" (one in all). mu and s are in
     units of the whole range, and s starts near a tenth of it. Kingma et al. 2016 (IAF), appendix.
+
+    >>> network = networks.Linear(2, likelihoods.DiscretizedLogistic.outputs((5,), bins=17))
+    >>> px = likelihoods.DiscretizedLogistic(network, (5,), bins=17)(torch.zeros(7, 2))
+    >>> total = sum(distributions.entries(px).log_prob(torch.full((7, 5), k / 16)).exp() for k in range(17))
+    >>> torch.allclose(total, torch.ones(7, 5), atol=1e-5)
+    True
     """
 
     discrete: ClassVar[bool] = True

@@ -27,6 +27,10 @@ class Gaussian(Likelihood):
 
     Kingma & Welling 2013, appendix C.2. log sigma is bounded to ±10, so a density cannot run away to infinity on
     entries that are reproduced exactly.
+
+    >>> px = likelihoods.Gaussian(networks.Linear(2, 5), (5,), scale=1.0)(torch.zeros(7, 2))
+    >>> round(px.log_prob(px.mean)[0].item(), 4)  # -5/2 log(2 pi)
+    -4.5947
     """
 
     discrete: ClassVar[bool] = False

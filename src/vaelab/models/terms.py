@@ -53,6 +53,11 @@ class Terms:
     Computed when first read: log_px (K, B) = log p(x | z) over the observed entries, log_pz (K, B) = log p(z),
     log_qz (K, B) = log q(z | x), log_w (K, B) = log_px + log_pz - log_qz, and kl: layer -> (K, B, D) per dimension
     for a factorised q, else (K, B, 1).
+
+    >>> model, _ = recipes.vae((5,), 2)
+    >>> terms = model.terms(torch.zeros(7, 5), samples=3)
+    >>> terms.log_w.shape, terms.kl["z"].shape
+    (torch.Size([3, 7]), torch.Size([3, 7, 2]))
     """
 
     x: Float[Tensor, " B *X"]

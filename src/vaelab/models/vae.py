@@ -52,6 +52,12 @@ class VAE(Part):
 
     The three parts are conditionals; this class is final and knows no family by name. Shapes: x (B, *X),
     observed (B, *X) bool, condition (B, C), z (K, B, Z).
+
+    >>> encoder, decoder = networks.MLP(5, posteriors.Gaussian.outputs(2)), networks.MLP(2, 5)
+    >>> prior, q = priors.Gaussian(2), posteriors.Gaussian(encoder, 2)
+    >>> model = VAE(prior=prior, posterior=q, likelihood=likelihoods.Bernoulli(decoder, (5,)))
+    >>> model.generate(7).shape
+    torch.Size([7, 5])
     """
 
     def __init__(self, *, prior: Conditional, posterior: Conditional, likelihood: Conditional) -> None:

@@ -31,6 +31,9 @@ class Linear(Part):
     """y = W [x, condition] + b.
 
     Shapes: x (*lead, *inputs), condition (*lead or fewer, condition), y (*lead, *outputs).
+
+    >>> networks.Linear(2, (3, 4))(torch.zeros(7, 2)).shape
+    torch.Size([7, 3, 4])
     """
 
     def __init__(self, inputs: Shape, outputs: Shape, condition: int = 0) -> None:

@@ -27,6 +27,9 @@ class MLP(Part):
 
     Shapes: x (*lead, *inputs), condition (*lead or fewer, condition), y (*lead, *outputs); inputs and outputs are a
     number or a shape, `hidden` the widths between them. Any number of leading dimensions, so (K, B, Z) decodes at once.
+
+    >>> networks.MLP((3, 4), 10, hidden=(20,))(torch.zeros(7, 3, 4)).shape
+    torch.Size([7, 10])
     """
 
     def __init__(

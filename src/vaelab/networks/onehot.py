@@ -11,6 +11,9 @@ class OneHot(Part):
     """network(e_x): each entry of x, a category 0 .. categories - 1, as a unit vector.
 
     Shapes: x (*lead, *X) to (*lead, *X, categories), which is what `network` reads.
+
+    >>> networks.OneHot(networks.Linear((5, 3), 2), 3)(torch.tensor([[0.0, 1, 2, 2, 1]])).shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, network: nn.Module, categories: int) -> None:

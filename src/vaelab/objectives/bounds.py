@@ -12,12 +12,24 @@ from .base import BoundObjective
 
 
 def elbo(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
-    """E_q[log p(x | z)] - beta KL(q || p), (B,) (Kingma & Welling 2013, eq. 3; beta: Higgins et al. 2017)."""
+    """E_q[log p(x | z)] - beta KL(q || p), (B,) (Kingma & Welling 2013, eq. 3; beta: Higgins et al. 2017).
+
+    >>> model, _ = recipes.vae((5,), 2)
+    >>> terms = model.terms(torch.zeros(7, 5), samples=3)
+    >>> torch.equal(objectives.elbo(terms), (terms.log_px - terms.kl_total).mean(0))
+    True
+    """
     return t.mean(t.log_px - beta * t.kl_total)
 
 
 def iwae(t: Terms) -> Float[Tensor, " B"]:
-    """log (1/K) sum_k w_k, (B,): K = 1 is the ELBO, K to infinity is log p(x) (Burda et al. 2016, eq. 8)."""
+    """log (1/K) sum_k w_k, (B,): K = 1 is the ELBO, K to infinity is log p(x) (Burda et al. 2016, eq. 8).
+
+    >>> model, _ = recipes.vae((5,), 2)
+    >>> terms = model.terms(torch.zeros(7, 5), samples=3)
+    >>> torch.allclose(objectives.iwae(terms), terms.log_w.exp().mean(0).log())
+    True
+    """
     return (t.log_w + t.log_weights).logsumexp(0)
 
 
@@ -32,6 +44,9 @@ class ELBO(BoundObjective):
     beta rises linearly and is whole from step `warmup` on. `free_bits` (nats) replaces each dimension's KL, averaged
     over the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15);
     it couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
+
+    >>> ELBO(beta=4, warmup=1000).beta
+    4
     """
 
     def __init__(
@@ -64,7 +79,11 @@ class ELBO(BoundObjective):
 
 
 class IWAE(BoundObjective):
-    """log (1/K) sum_k w_k with K = `samples` (Burda, Grosse & Salakhutdinov 2016)."""
+    """log (1/K) sum_k w_k with K = `samples` (Burda, Grosse & Salakhutdinov 2016).
+
+    >>> IWAE(samples=50).samples
+    50
+    """
 
     def __init__(self, samples: int = 50) -> None:
         super().__init__()
@@ -78,7 +97,13 @@ class IWAE(BoundObjective):
 
 
 class Reconstruction(BoundObjective):
-    """log p(x | z) alone: the plain autoencoder. Not a bound on log p(x)."""
+    """log p(x | z) alone: the plain autoencoder. Not a bound on log p(x).
+
+    >>> model, objective = recipes.autoencoder((5,), 2)
+    >>> losses, terms = objective(model, torch.zeros(7, 5), noise=Noise.seeded(0), step=0)
+    >>> torch.equal(losses["model"], -terms.log_px[0])
+    True
+    """
 
     def __init__(self, samples: int = 1) -> None:
         super().__init__()

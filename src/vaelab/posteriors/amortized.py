@@ -16,6 +16,9 @@ class Amortized(Conditional):
 
     Kingma & Welling 2013, section 2.1 (recognition model). A family says through `outputs` how many numbers its
     network must give per row. Shapes: x (B, *X); the distribution has batch shape (B,) and event shape (latent_dim,).
+
+    >>> posteriors.FullGaussian.outputs(3)  # what the network must give: 3 means, 3 deviations, 3 below the diagonal
+    9
     """
 
     def __init__(self, network: nn.Module, latent_dim: int) -> None:

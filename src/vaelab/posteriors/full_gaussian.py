@@ -18,6 +18,10 @@ class FullGaussian(Amortized):
 
     `scale`: "network" (the network gives mu, log diagonal, and the D (D - 1) / 2 entries below it) or "constant" (one
     learned L for all rows). Kingma & Welling 2019, section 2.5.1.
+
+    >>> q = posteriors.FullGaussian(networks.MLP(5, posteriors.FullGaussian.outputs(2)), 2)
+    >>> q(torch.zeros(7, 5)).scale_tril.shape
+    torch.Size([7, 2, 2])
     """
 
     def __init__(self, network: nn.Module, latent_dim: int, scale: str = "network") -> None:

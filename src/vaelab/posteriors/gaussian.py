@@ -17,6 +17,10 @@ class Gaussian(Amortized):
 
     `scale`: "network" (the network gives mu, log sigma: 2 latent_dim numbers) or "constant" (one learned sigma for all
     rows, as the exact posterior of a linear model has it). Kingma & Welling 2013, eq. 9.
+
+    >>> q = posteriors.Gaussian(networks.MLP(5, posteriors.Gaussian.outputs(2)), 2)
+    >>> q(torch.zeros(7, 5)).event_shape
+    torch.Size([2])
     """
 
     def __init__(self, network: nn.Module, latent_dim: int, scale: str = "network") -> None:

@@ -11,7 +11,11 @@ from ..errors import UsageError
 
 
 class Gaussian(Conditional):
-    """p(z) = N(z; loc, scale² I), by default N(0, I)."""
+    """p(z) = N(z; loc, scale² I), by default N(0, I).
+
+    >>> round(priors.Gaussian(2)().log_prob(torch.zeros(2)).item(), 4)  # -log(2 pi)
+    -1.8379
+    """
 
     unit: Tensor
 

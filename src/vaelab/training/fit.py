@@ -45,19 +45,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         rules = {
-            "epochs": self.epochs is None or self.epochs >= 1,
-            "minutes": self.minutes is None or self.minutes > 0,
-            "batch_size": self.batch_size >= 1,
-            "lr": self.lr > 0 and math.isfinite(self.lr),
-            "lr_warmup": self.lr_warmup >= 0,
-            "decay": self.decay in ("cosine", "none"),
-            "clip": self.clip is None or self.clip > 0,
-            "patience": self.patience >= 1,
-            "seed": 0 <= self.seed < 2**63,
+            "epochs": (self.epochs is None or self.epochs >= 1, "at least 1"),
+            "minutes": (self.minutes is None or 0 < self.minutes < math.inf, "above 0"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "lr": (0 < self.lr < math.inf, "above 0"),
+            "lr_warmup": (self.lr_warmup >= 0, "at least 0"),
+            "decay": (self.decay in ("cosine", "none"), "cosine or none"),
+            "clip": (self.clip is None or self.clip > 0, "above 0"),
+            "patience": (self.patience >= 1, "at least 1"),
+            "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
         }
-        for name, good in rules.items():
+        for name, (good, expected) in rules.items():
             if not good:
-                raise UsageError(f"{name}: {getattr(self, name)!r} is out of range.")
+                raise UsageError(f"{name} is {getattr(self, name)!r}: expected {expected}.")
         if self.epochs is not None and self.minutes is not None:
             raise UsageError("give epochs or minutes, not both.")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..noise import Noise, stream
+from ..noise import Noise, SharedNoise, stream
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def drawn(self, seed: int) -> Rows:
-        """Return rows that are binarised once, by this seed, and kept: what is judged must not change between looks."""
+    def drawn(self, seed: int, *, shared: bool = False) -> Rows:
+        """Return rows that are binarised once, by this seed, and kept: what is judged must not change between looks.
+
+        With `shared`, by the same thresholds for every row: a row then becomes the same in any company and order.
+        """
         if not self.stochastic:
             return self
         once = copy.copy(self)
-        once.data = self.schema.encode(self.data, Noise(stream(seed, "binarize", self.data.device)), self.dtype)
+        kind = SharedNoise if shared else Noise
+        device = "cpu" if shared else self.data.device
+        once.data = self.schema.encode(self.data, kind(stream(seed, "binarize", device)), self.dtype)
         once.stochastic = False
         return once
 

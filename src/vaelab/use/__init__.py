@@ -1,6 +1,9 @@
 """What a trained model is for: one verb, one file."""
 
-from .generate import generate
+from .encode import Codes, decode, encode
+from .generate import generate, generate_blocks
+from .interpolate import path_through
 from .reconstruct import reconstruct
+from .score import score
 
-__all__ = ["generate", "reconstruct"]
+__all__ = ["Codes", "decode", "encode", "generate", "generate_blocks", "path_through", "reconstruct", "score"]

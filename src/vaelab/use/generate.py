@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from ..data import Schema
+from ..errors import UsageError
 from ..models import Model
 from ..noise import Noise, stream
 from ..part import inference
 
 BLOCK = 4096  # rows in one pass
+
+
+def generate_blocks(
+    model: nn.Module, schema: Schema, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0
+) -> Iterator[Tensor]:
+    """Yield the rows of `generate` in blocks, so that any number of them takes the memory of one block."""
+    assert isinstance(model, Model)
+    if n < 0:
+        raise UsageError(f"generate: n must not be negative, got {n}.")
+    if not 0 <= temperature < float("inf"):
+        raise UsageError(f"generate: temperature must be at least 0, got {temperature:g}.")
+    noise = Noise(stream(seed, "generate"))
+    for start in range(0, max(n, 1), BLOCK):  # no rows are one empty block
+        with inference(model):
+            size = min(BLOCK, n - start)
+            rows = model.generate(size, means=means, temperature=temperature, noise=noise)
+        yield schema.decode(rows, round=not means)
 
 
 def generate(
@@ -20,9 +40,4 @@ def generate(
 
     With `means`, E[x | z] in place of the draw of x: smoother, and no sample of the model. Raises UsageError for n < 0.
     """
-    assert isinstance(model, Model)
-    noise = Noise(stream(seed, "generate"))
-    with inference(model):
-        blocks = [min(BLOCK, n - start) for start in range(0, n, BLOCK)] or [n]
-        rows = [model.generate(size, means=means, temperature=temperature, noise=noise) for size in blocks]
-        return schema.decode(torch.cat(rows), round=not means)
+    return torch.cat(list(generate_blocks(model, schema, n, means=means, temperature=temperature, seed=seed)))

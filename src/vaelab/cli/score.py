@@ -1,0 +1,61 @@
+"""`vaelab score`: how probable each row is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def score(
+    run: str,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[str | None, Parameter(alias="-o")] = None,
+    samples: int = 1000,
+    units: str = "user",
+    seed: int = 0,
+    force: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
+) -> None:
+    """log_likelihood of each row, a lower bound by importance weighting, in nats: no row depends on another.
+
+    Parameters
+    ----------
+    run
+        A run folder or model file.
+    source
+        Rows to score (default: the test part, else the validation rows, else the training rows).
+    out
+        By its name: .csv, .parquet, .npz. Default: CSV to the terminal.
+    samples
+        Draws of z per row.
+    units
+        user: nats of your own units; standardised: of the model's.
+    seed
+        Seed of the draws, the same for every row.
+    force
+        Replace an existing output.
+    quiet
+        No progress.
+    """
+    from ..data.write import as_frame, check_columns, write_columns
+    from ..run import load
+    from ..training import Progress
+    from . import print_csv
+
+    if out is not None:
+        check_columns(Path(out), force)
+    opened = load(run)
+    data, split = opened.data(source)
+    with Progress("off" if quiet else "auto") as progress:
+        scores = opened.score(data, samples=samples, units=units, seed=seed, tick=progress.tick)
+    columns = {**data.carried(), "log_likelihood": scores.numpy()}
+    if out is None:
+        print_csv(as_frame(columns))
+    else:
+        write_columns(out, columns, force=force)
+        print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

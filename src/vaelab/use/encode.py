@@ -1,0 +1,63 @@
+"""Where rows lie in the latent space, and what lies at a place of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Dataset, Schema
+from ..errors import UsageError
+from ..models import Model
+from ..models.terms import layers
+from ..models.vae import VAE, centre
+from ..noise import SharedNoise, stream
+from ..part import exact, inference
+from ..training import Rows
+
+BLOCK = 1024  # rows in one pass
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """E[z] and the deviations of z under q(z | x): mean and deviation (N, D) float64, dimensions side by side."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+
+def encode(model: nn.Module, data: Dataset, *, seed: int = 0) -> Codes:
+    """E_q[z] and sd_q[z], q = q(z | x): for rows of x, (N, D) each, float64; exact, no draw for a single layer.
+
+    `seed` matters where rows are binarised, and to the lower of several layers: by the same noise for every row.
+    """
+    assert isinstance(model, Model)
+    rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
+    means, deviations = [torch.empty(0, 0)], [torch.empty(0, 0)]
+    with inference(model):
+        for batch in rows.in_order(BLOCK):
+            noise = SharedNoise(stream(seed, "encode"))
+            q = layers(model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise).q)
+            means.append(torch.cat([d.mean.flatten(1) for d in q.values()], -1))
+            deviations.append(torch.cat([d.stddev.flatten(1) for d in q.values()], -1))
+    return Codes(torch.cat(means[1:]), torch.cat(deviations[1:]))
+
+
+def decode(model: nn.Module, schema: Schema, z: Tensor) -> Tensor:
+    """E[x | z]: for places z (N, D), in the user's units, (N, *schema.shape), float64.
+
+    Raises UsageError for another number of dimensions, or for a model of several layers, whose code is no place.
+    """
+    if not isinstance(model, VAE):
+        raise UsageError(f"a {type(model).__name__} has no single latent space to decode from. Use generate.")
+    latent_dim = int(model.prior.latent_dim)  # type: ignore[arg-type]
+    if z.ndim != 2 or z.shape[1] != latent_dim:
+        raise UsageError(f"codes have shape {tuple(z.shape)}, the model needs (rows, {latent_dim}).")
+    model = exact(model)
+    with inference(model):
+        rows = [centre(model.decode(some)) for some in z.detach().cpu().double().split(BLOCK)]
+        return schema.decode(torch.cat(rows))
