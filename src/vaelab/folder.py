@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .data import Dataset, Schema
-from .errors import DataError, EnvironmentFault, UsageError
+from .durable import check_writable
+from .errors import DataError, UsageError
 from .options import TrainOptions, read_toml
 from .splits import read_splits
 from .training import History
@@ -30,12 +30,8 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
         name = Path(source).name.split(".")[0].split(":")[0] or "run"
         folder = next(f for n in range(1, 1_000_000) if not (f := Path("runs") / f"{name}-{n}").exists())
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    try:
-        with tempfile.TemporaryDirectory(dir=parent):  # the one sure way to know
-            return folder
-    except OSError as error:
-        reason = error.strerror or error
-        raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
+    check_writable(parent)
+    return folder
 
 
 def read_history(folder: Path, meta: dict[str, Any]) -> History | None:
