@@ -103,8 +103,10 @@ def train(
         if not stopped:
             keeper.finished()
     page = report_beside(run) if report and not stopped else None
-    for line in [] if stopped else run.warnings():
-        print(f"warning: {line}", file=sys.stderr)
+    for note in run.history.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for finding in [] if stopped else run.doctor(quick=True).findings:
+        print(f"{'note' if finding.harmless else 'warning'}: {finding}", file=sys.stderr)
     if as_json:
         best = run.history.best or {}
         document = {
