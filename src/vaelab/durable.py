@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,17 @@ def writing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise EnvironmentFault if no file can be made in a folder: trying is the one sure way to know."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{folder} cannot be written to ({error.strerror or error}). Choose another place."
+        ) from None
 
 
 def _replace(temporary: Path, path: Path) -> None:

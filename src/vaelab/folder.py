@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .data import Dataset, Schema
-from .durable import write_durably
-from .errors import DataError, EnvironmentFault, UsageError
+from .durable import check_writable, write_durably
+from .errors import DataError, UsageError
 from .options import TrainOptions, read_toml, to_toml
 from .splits import read_splits
 from .training import History
@@ -34,12 +33,8 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
         name = Path(source).name.split(".")[0].split(":")[0] or "run"
         folder = next(f for n in range(1, 1_000_000) if not (f := Path("runs") / f"{name}-{n}").exists())
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    try:
-        with tempfile.TemporaryDirectory(dir=parent):  # the one sure way to know
-            return folder
-    except OSError as error:
-        reason = error.strerror or error
-        raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
+    check_writable(parent)
+    return folder
 
 
 def folder_to_resume(name: str, given: TrainOptions) -> tuple[Path, str | None, bool]:

@@ -18,6 +18,7 @@ from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
 from .folder import MODEL_FILE, read_history, rows_of, write_config
+from .models import Model
 from .options import TrainOptions
 from .parts import registry
 from .report import fragment, page
@@ -255,6 +256,12 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     model, schema = modules.get("model"), modules.get("schema")
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
+    if not isinstance(model, Model):
+        raise ModelFileError(f"{file}: its model is a {type(model).__name__}, which has no terms() and generate().")
+    shape = getattr(getattr(model, "likelihood", None), "shape", schema.model_shape)
+    if shape != schema.model_shape:
+        shapes = (str(shape)[:60], str(schema.model_shape)[:60])
+        raise ModelFileError(f"{file}: its model is of rows {shapes[0]}, its schema of rows {shapes[1]}.")
     folder = path if path.is_dir() else None
     if folder is None:
         return Run(model.eval(), schema, meta)

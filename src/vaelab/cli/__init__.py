@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from .. import __version__
-from ..errors import VaelabError
+from ..errors import VaelabError, one_line
 from ..options import read_toml
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _configuration(arguments: list[str]) -> Path | None:
 
 def _fail(message: str, code: int, as_json: bool) -> int:
     """Say one line on stderr (with --json an object on stdout as well) and return the code."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    line = one_line(message)
     print(f"error: {line}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": line, "exit": code}))

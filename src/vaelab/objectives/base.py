@@ -38,6 +38,9 @@ class Objective(Part, ABC):
     ) -> tuple[dict[str, Tensor], Terms]:
         """Return the losses by owner, and the terms they were made of."""
 
+    def start(self, x: Tensor, rows: int) -> None:
+        """Learn what is known before training: some rows x (B, *X), and that there are `rows` of them in all."""
+
     def owners(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each owner; no parameter may have two."""
         return {"model": [p for p in model.parameters() if p.requires_grad]}
