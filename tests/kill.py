@@ -29,7 +29,7 @@ from vaelab.training.checkpoint import has_checkpoint
 KILLS_PER_RUN = 4
 OPTIONS = (
     *("--hidden", "16", "--latent-dim", "2", "--epochs", "25", "--patience", "100", "--warmup", "10"),
-    *("--batch-size", "7", "--threads", "1", "-q"),
+    *("--batch-size", "7", "--threads", "1", "-q", "--no-report"),
 )
 KEEP = ("open", "fsync", "replace", "unlink", "close")
 REAL = {name: vars(os)[name] for name in KEEP}
@@ -106,7 +106,11 @@ def main() -> int:
             folder, inside = Path(place) / f"run-{number}", 0
             while inside < KILLS_PER_RUN and kills < asked.times:
                 fresh = not (folder / "config.toml").exists()
-                how = [str(table), *OPTIONS, "--out", str(folder)] if fresh else ["--resume", str(folder), "-q"]
+                how = (
+                    [str(table), *OPTIONS, "--out", str(folder)]
+                    if fresh
+                    else ["--resume", str(folder), "-q", "--no-report"]
+                )
                 if fresh and folder.exists():
                     (folder / ".lock").unlink(missing_ok=True)
                     folder.rmdir()  # killed before anything was written: nothing to lose
@@ -126,7 +130,7 @@ def main() -> int:
                 mid_save += aimed
                 saves += has_checkpoint(folder)
             if (folder / "config.toml").exists():
-                code = finish(child(["train", "--resume", str(folder), "-q"]))
+                code = finish(child(["train", "--resume", str(folder), "-q", "--no-report"]))
                 lost += code != 0
                 differ += code == 0 and digest(folder) != digest(alone)
                 rest = sorted(p.name for p in folder.iterdir())

@@ -23,6 +23,8 @@ from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back
 from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
 
+START = 2000  # rows that parts may start from
+
 
 def optimise(
     model: nn.Module,
@@ -96,9 +98,19 @@ class _Run:
         self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
         kept = None if keeper is None else keeper.restore()
         if kept is None:
+            self._begin()
             self.state.good = copied(self._snapshot())
         else:
             self._restore(kept)
+
+    def _begin(self) -> None:
+        """Let parts and objective start from data."""
+        pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
+        x = self.train.drawn(self.settings.seed).at(pick.to(self.train.data.device)).x
+        with torch.no_grad():
+            for part in [*self.model.modules(), self.objective]:
+                if isinstance(part, (Conditional, Objective)):
+                    part.start(x, len(self.train))
 
     @property
     def history(self) -> History:
