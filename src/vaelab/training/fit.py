@@ -131,7 +131,7 @@ class _Run:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
         self.model.train()
-        while self.progress < 1:
+        while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
                 self._epoch()
             except (MemoryError, RuntimeError) as error:
