@@ -21,7 +21,7 @@ Optimisers = dict[str, tuple[torch.optim.Optimizer, list[nn.Parameter]]]
 class History:
     """What happened: one record per report, which was best, which steps were undone, why it stopped.
 
-    `skipped` counts the steps undone; `bad_steps` tells the first twenty: step, fault, what was wrong, training rows.
+    `skipped` counts the steps undone; `bad_steps` tells the first twenty: step, fault, what was wrong, the rows.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
