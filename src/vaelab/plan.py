@@ -169,6 +169,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
         torch.manual_seed(settings.seed)
         model, objective = recipe(schema.model_shape, latent_dim, **parts)
     check_support(model, splits.schema)
+    objective.to(device)  # it may own a critic
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 
 

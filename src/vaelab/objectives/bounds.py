@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..models import Terms
 from ..shapes import Float
-from .base import BoundObjective
+from .base import BoundObjective, codes, equal_weights
 
 
 def elbo(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
@@ -67,6 +67,7 @@ class ELBO(BoundObjective):
             raise UsageError(f"ELBO: gradient is 'pathwise' or 'stopped', got {gradient!r}.")
         self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
         self.samples, self.gradient = samples, gradient
+        self.couples_rows = free_bits > 0
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the weighted bound of each row, (B,)."""
@@ -81,19 +82,38 @@ class ELBO(BoundObjective):
 class IWAE(BoundObjective):
     """log (1/K) sum_k w_k with K = `samples` (Burda, Grosse & Salakhutdinov 2016).
 
-    >>> IWAE(samples=50).samples
+    `gradient`: "pathwise"; "stopped", without the score of q (sticking the landing, Roeder et al. 2017: biased for
+    K > 1); "dreg", doubly reparameterised (Tucker et al. 2019, eq. 8): unbiased, and without noise where q is exact.
+
+    >>> IWAE(samples=50, gradient="dreg").samples
     50
     """
 
-    def __init__(self, samples: int = 50) -> None:
+    def __init__(self, samples: int = 50, gradient: str = "pathwise") -> None:
         super().__init__()
-        if samples < 1:
-            raise UsageError(f"IWAE: samples must be at least 1, got {samples}.")
-        self.samples = samples
+        self.samples, self.gradient = samples, gradient
+        self.require(
+            samples=(samples >= 1, "at least 1"),
+            gradient=(gradient in ("pathwise", "stopped", "dreg"), "'pathwise', 'stopped' or 'dreg'"),
+        )
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the importance-weighted bound of each row, (B,)."""
+        if self.gradient == "dreg":
+            equal_weights(terms, self)
+            weigh_again(terms, codes(terms, self))
         return iwae(terms)
+
+
+def weigh_again(terms: Terms, z: Float[Tensor, "K B Z"]) -> None:
+    """Multiply what flows back through z by the normalised weight of its draw.
+
+    With log q held, the gradient of the bound is sum_k w~_k d log w_k; this makes that of the encoder, which only comes
+    through z, sum_k w~_k² dlog w_k/dz dz (Tucker et al. 2019, eq. 8), and leaves that of the decoder as it is.
+    """
+    if isinstance(terms.z, Tensor) and terms.z.requires_grad:
+        weight = terms.log_w.detach().softmax(0).reshape(*z.shape[:2], *[1] * (terms.z.ndim - 2))
+        terms.z.register_hook(lambda gradient: weight * gradient)
 
 
 class Reconstruction(BoundObjective):

@@ -20,6 +20,7 @@ from ..noise import Noise, stream
 from ..objectives import Objective
 from .rows import Batch, Rows
 from .schedules import learning_rate
+from .start import start_from_data
 from .validate import validation_bound
 
 GIVE_UP_AFTER = 50  # non-finite steps in a row
@@ -95,6 +96,7 @@ def optimise(
     the model then left as it would be at the end.
     """
     settings = settings or Settings()
+    start_from_data(model, objective, train, settings.seed)
     run = _Run(model, objective, train, valid, settings, report)
     try:
         run.loop()
