@@ -27,6 +27,7 @@ B, X, Z = 5, 7, 3
 OBJECTIVES = {
     "elbo": {"beta": 2.0, "warmup": 5, "samples": 2},
     "elbo, free bits": {"free_bits": 0.3, "samples": 2},
+    "elbo, free bits per layer": {"free_bits": 0.8, "free_per": "layer"},
     "elbo, stopped": {"gradient": "stopped"},
     "iwae": {"samples": 4},
     "iwae, stopped": {"samples": 4, "gradient": "stopped"},
@@ -124,7 +125,7 @@ def test_arguments_losses_owners(name: str, untouched) -> None:
     assert {id(p) for p in owned} == {id(p) for p in [*vae.parameters(), *objective.parameters()]}
     for owner, parameters in owners.items():
         parts = torch.autograd.grad(first[owner].sum(), parameters, retain_graph=True, allow_unused=True)
-        silent = ("elbo, free bits", "dip, i")
+        silent = ("elbo, free bits", "elbo, free bits per layer", "dip, i")
         alive = [g is not None and bool(g.abs().max() > 0) for g in parts]
         assert all(alive) or name in silent, f"{owner}: a parameter hears nothing"
     second = losses(objective, vae, x)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
 from ..models import Terms
 from ..shapes import Float
 from .base import BoundObjective, codes, equal_weights
@@ -43,7 +42,8 @@ class ELBO(BoundObjective):
 
     beta rises linearly and is whole from step `warmup` on. `free_bits` (nats) replaces each dimension's KL, averaged
     over the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15);
-    it couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
+    it couples the rows of a batch. `free_per` "layer" does so with the KL of each stochastic layer. `gradient`:
+    "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
 
     >>> ELBO(beta=4, warmup=1000).beta
     4
@@ -56,17 +56,19 @@ class ELBO(BoundObjective):
         free_bits: float = 0.0,
         samples: int = 1,
         gradient: str = "pathwise",
+        free_per: str = "dimension",
     ) -> None:
         super().__init__()
-        if beta < 0 or warmup < 0 or free_bits < 0 or samples < 1:
-            raise UsageError(
-                "ELBO: beta, warmup and free_bits must not be negative and samples at least 1, got "
-                f"beta={beta}, warmup={warmup}, free_bits={free_bits}, samples={samples}."
-            )
-        if gradient not in ("pathwise", "stopped"):
-            raise UsageError(f"ELBO: gradient is 'pathwise' or 'stopped', got {gradient!r}.")
-        self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
+        self.beta, self.warmup, self.free_bits, self.free_per = beta, warmup, free_bits, free_per
         self.samples, self.gradient = samples, gradient
+        self.require(
+            beta=(beta >= 0, "at least 0"),
+            warmup=(warmup >= 0, "at least 0"),
+            free_bits=(free_bits >= 0, "at least 0"),
+            samples=(samples >= 1, "at least 1"),
+            gradient=(gradient in ("pathwise", "stopped"), "'pathwise' or 'stopped'"),
+            free_per=(free_per in ("dimension", "layer"), "'dimension' or 'layer'"),
+        )
         self.couples_rows = free_bits > 0
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
@@ -75,7 +77,10 @@ class ELBO(BoundObjective):
         if self.free_bits == 0:
             return elbo(terms, beta)
         _ = terms.kl_total  # refuses by name a posterior without a density
-        kl = torch.cat([terms.mean(v) for v in terms.kl.values()], -1)  # (B, D)
+        by_layer = [terms.mean(v) for v in terms.kl.values()]
+        if self.free_per == "layer":
+            by_layer = [v.sum(-1, keepdim=True) for v in by_layer]
+        kl = torch.cat(by_layer, -1)  # (B, dimensions or layers)
         spent = kl.mean(0) > self.free_bits
         return terms.mean(terms.log_px) - beta * torch.where(spent, kl, self.free_bits).sum(-1)
 
@@ -129,6 +134,7 @@ class Reconstruction(BoundObjective):
     def __init__(self, samples: int = 1) -> None:
         super().__init__()
         self.samples = samples
+        self.require(samples=(samples >= 1, "at least 1"))
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return log p(x | z) averaged over draws, (B,)."""
