@@ -22,7 +22,7 @@ def public() -> Iterator[tuple[str, Any]]:
         if name not in SPACES and name != "__version__":
             yield name, getattr(vaelab, name)
     for space, module in SPACES.items():
-        for name in getattr(module, "__all__", []) if space != "recipes" else ():
+        for name in getattr(module, "__all__", []):
             yield f"{space}.{name}", getattr(module, name)
     for name, recipe in vaelab.recipes.RECIPES.items():
         yield f"recipes.{name}", recipe
