@@ -95,7 +95,7 @@ class MMD(_Discrepancy):
 
     Tolstikhin et al. 2018, Alg. 2, with lambda = `weight`; Zhao, Song & Ermon 2019, eq. 6, with 1 - alpha = `beta` and
     alpha + lambda - 1 = `weight`. The estimate over the batch is unbiased and couples rows. `kernel`: "imq" or "rbf",
-    its width `scale` times sqrt(2 Z).
+    its width `scale` times sqrt(2 Z). MMD² is at most 2 and stands beside nats per row: hence a large `weight`.
 
     >>> model, objective = recipes.wae_mmd((5,), 2)
     >>> losses, terms = objective(model, torch.zeros(7, 5), noise=Noise.seeded(0), step=0)
@@ -104,7 +104,7 @@ class MMD(_Discrepancy):
     """
 
     def __init__(
-        self, weight: float = 10.0, beta: float = 0.0, kernel: str = "imq", scale: float = 1.0, samples: int = 1
+        self, weight: float = 1000.0, beta: float = 0.0, kernel: str = "imq", scale: float = 1.0, samples: int = 1
     ) -> None:
         super().__init__(weight, beta, samples)
         self.kernel, self.scale = kernel, scale
@@ -125,7 +125,7 @@ class SlicedWasserstein(_Discrepancy):
     20
     """
 
-    def __init__(self, weight: float = 10.0, beta: float = 0.0, projections: int = 50, samples: int = 1) -> None:
+    def __init__(self, weight: float = 100.0, beta: float = 0.0, projections: int = 50, samples: int = 1) -> None:
         super().__init__(weight, beta, samples)
         self.projections = projections
         self.require(projections=(projections >= 1, "at least 1"))

@@ -109,12 +109,12 @@ def factor_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Object
 
 @recipe(
     "Zhao, Song & Ermon 2019, InfoVAE: Balancing Learning and Inference in VAEs (AAAI)",
-    objective="mmd:beta=0.5,weight=10,kernel=rbf",
+    objective="mmd:beta=0.5,weight=1000,kernel=rbf",
 )
 def info_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + lambda - 1) MMD²(q(z), p(z)) (eq. 6).
 
-    1 - alpha -> objectives.MMD(beta=...); alpha + lambda - 1 -> weight; here alpha = 0.5 and lambda = 10.5.
+    1 - alpha -> objectives.MMD(beta=...); alpha + lambda - 1 -> weight; here alpha = 0.5, lambda = 1000.5.
 
     >>> recipes.info_vae((5,), 2)[1].kernel
     'rbf'
@@ -123,7 +123,7 @@ def info_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objectiv
 
 
 @recipe(
-    "Tolstikhin et al. 2018, Wasserstein Auto-Encoders (ICLR): WAE-MMD", posterior="point", objective="mmd:weight=10"
+    "Tolstikhin et al. 2018, Wasserstein Auto-Encoders (ICLR): WAE-MMD", posterior="point", objective="mmd:weight=1000"
 )
 def wae_mmd(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise log p(x | z) - lambda MMD²(q(z), p(z)) with z = network(x) (Alg. 2): no bound on log p(x).
@@ -139,7 +139,7 @@ def wae_mmd(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective
 @recipe(
     "Kolouri et al. 2019, Sliced Wasserstein Auto-Encoders (ICLR)",
     posterior="point",
-    objective="sliced-wasserstein:weight=10",
+    objective="sliced-wasserstein:weight=100",
 )
 def sliced_wae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise log p(x | z) - lambda SW²(q(z), p(z)) with z = network(x) (eq. 11): no bound on log p(x).
