@@ -62,6 +62,14 @@ class VAE(Part):
 
     def __init__(self, *, prior: Conditional, posterior: Conditional, likelihood: Conditional) -> None:
         super().__init__()
+        for role, part in (("prior", prior), ("posterior", posterior), ("likelihood", likelihood)):
+            if not isinstance(part, Conditional):
+                raise UsageError(
+                    f"VAE: the {role} is a {type(part).__name__}, expected a Conditional: docs/your-own.md."
+                )
+        ours, theirs = getattr(prior, "latent_dim", None), getattr(posterior, "latent_dim", None)
+        if ours != theirs and ours is not None and theirs is not None:
+            raise UsageError(f"VAE: the prior has latent_dim {ours}, the posterior {theirs}. Give both the same.")
         self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
 
     def terms(
@@ -79,6 +87,8 @@ class VAE(Part):
         Entries of x that were not observed are set to 0 before any network sees them, and log p(x | z) leaves them
         out: whatever stands there never matters.
         """
+        if not len(x):
+            raise UsageError(f"terms: x has no rows, its shape is {tuple(x.shape)}.")
         if samples < 1:
             raise UsageError(f"samples must be at least 1, got {samples}.")
         if gradient not in GRADIENTS:
