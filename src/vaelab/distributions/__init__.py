@@ -7,12 +7,9 @@ from .point import PointMass
 from .reparameterize import draw, entries, has_density, held
 
 __all__ = [
-    "Affine",
     "DiscretizedLogistic",
     "Flow",
-    "Planar",
     "PointMass",
-    "Radial",
     "closed_form_kl",
     "draw",
     "entries",
