@@ -187,6 +187,20 @@ def vae_iaf(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("van den Oord, Vinyals & Kavukcuoglu 2017, Neural Discrete Representation Learning (NIPS)",
+        prior="codes", posterior="nearest", objective="quantised")  # fmt: skip
+def vq_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise log p(x | e_k) + log p(k) - commitment |z_e - sg[e_k]|² with k = argmin_j |z_e(x) - e_j| (eq. 1-3).
+
+    What is reported is log p(x | e_k) + log p(k), a bound on log p(x) for the uniform p(k). e -> posteriors.Nearest,
+    running means (A.1); p(k) -> priors.Codes; loss -> objectives.Quantised.
+
+    >>> recipes.vq_vae((5,), 8)[0].posterior.groups  # codes of four dimensions
+    2
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 def linear_pace(train: Dataset) -> dict[str, Any]:
     """Nearly full batches, and steps in proportion to the deviation of the data, as the weights are.
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..distributions import draw, has_density
+from ..distributions import comparable, draw
 from ..models import Model
 from ..models.terms import layers
 from ..noise import Noise, stream
@@ -60,7 +60,7 @@ def mutual_information(
         batch = rows.at(pick)
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)
         q, p = next(iter(layers(terms.q).values())), next(iter(layers(terms.p).values()))
-        if not has_density(q):
+        if not comparable(q, p):
             return None
         z = draw(q, 1, noise)[0]
         own = q.log_prob(z).double()

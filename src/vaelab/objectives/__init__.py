@@ -2,5 +2,6 @@
 
 from .base import BoundObjective, Objective
 from .bounds import ELBO, IWAE, Reconstruction, elbo, iwae
+from .quantised import Quantised
 
-__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Reconstruction", "elbo", "iwae"]
+__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Quantised", "Reconstruction", "elbo", "iwae"]

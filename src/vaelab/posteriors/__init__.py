@@ -4,6 +4,7 @@ from .amortized import Amortized
 from .flow import Flow
 from .full_gaussian import FullGaussian
 from .gaussian import Gaussian
+from .nearest import Nearest
 from .point import Point
 
-__all__ = ["Amortized", "Flow", "FullGaussian", "Gaussian", "Point"]
+__all__ = ["Amortized", "Flow", "FullGaussian", "Gaussian", "Nearest", "Point"]
