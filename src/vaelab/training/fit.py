@@ -131,7 +131,7 @@ class _Run:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
         self.model.train()
-        while self.progress < 1:
+        while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
                 self._epoch()
             except (MemoryError, RuntimeError) as error:
@@ -197,7 +197,9 @@ class _Run:
         if fault := state.watch.fault(total / len(batch.x), norm):
             for buffer, old in before:
                 buffer.copy_(old)
-            self._undone(fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses))
+            self._undone(
+                fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses, self.train.names)
+            )
             return None
         for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
             if settings.clip is not None:
@@ -210,7 +212,7 @@ class _Run:
         state.bad_in_a_row = 0
         return total
 
-    def _undone(self, fault: str, what: str, rows: list[int]) -> None:
+    def _undone(self, fault: str, what: str, rows: list[int | str]) -> None:
         """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
         state, history = self.state, self.history
         history.skipped += 1

@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import EnvironmentFault
@@ -83,19 +85,22 @@ def what_is_wrong(fault: str, terms: Terms, losses: dict[str, Tensor], model: nn
     return "an overflow in the sum of gradients"
 
 
-def rows_at_fault(batch: Batch, losses: dict[str, Tensor]) -> list[int]:
-    """Return the training rows whose own loss is not finite; all of the batch where it shows in none, or in all."""
+def rows_at_fault(batch: Batch, losses: dict[str, Tensor], names: NDArray[Any]) -> list[int | str]:
+    """Return the names of the rows whose own loss is not finite; of all of the batch where it shows in none.
+
+    A row's name is its number in its source, from 1, or its file.
+    """
     if batch.index is None:
         return []
     bad = ~torch.stack([torch.isfinite(loss.detach()) for loss in losses.values()]).all(0)
-    return sorted(int(row) for row in (batch.index[bad] if bad.any() else batch.index))
+    return sorted(names[(batch.index[bad] if bad.any() else batch.index).cpu().numpy()].tolist())
 
 
-def named_rows(rows: list[int]) -> str:
-    """Return "training rows 3, 7" (counted from 1), the first few of many."""
-    shown = ", ".join(str(row + 1) for row in rows[:ROWS_NAMED])
+def named_rows(rows: list[int | str]) -> str:
+    """Return "rows 3, 7", the first few of many."""
+    shown = ", ".join(str(row) for row in rows[:ROWS_NAMED])
     more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
-    return f"training row{'s' if len(rows) > 1 else ''} {shown}{more}"
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
 
 
 def out_of_memory(error: BaseException) -> bool:
