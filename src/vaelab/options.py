@@ -32,6 +32,8 @@ class TrainOptions:
     """p(x | z): bernoulli, gaussian:scale=shared, categorical, discretized-logistic (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, reconstruction."""
+    refine: str | None = None
+    """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None

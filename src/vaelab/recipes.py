@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "posterior": "gaussian",
     "likelihood": "bernoulli",
     "objective": "elbo",
+    "refine": None,
 }
 ROLES = ("prior", "posterior", "likelihood", "objective")
 
@@ -85,6 +86,7 @@ def assemble(
     posterior: str,
     likelihood: str,
     objective: str,
+    refine: str | None = None,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
@@ -104,6 +106,7 @@ def assemble(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
+        refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
     )
     return model, goal.make(latent_dim=latent_dim, shape=shape)
 
@@ -197,6 +200,31 @@ def vq_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]
 
     >>> recipes.vq_vae((5,), 8)[0].posterior.groups  # codes of four dimensions
     2
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Caterini, Doucet & Sejdinovic 2018, Hamiltonian Variational Auto-Encoder (NeurIPS)", refine="hamiltonian")
+def hamiltonian(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log p(x, z_K) + log N(r_K) - log q(z_0 | x) - log N(g)], (z_K, r_K) by K leapfrog steps from z_0 ~ q.
+
+    Algorithm 1, with quadratic tempering (eq. 8). Steps, beta_0 -> refinements.Hamiltonian.
+
+    >>> recipes.hamiltonian((5,), 2)[0].refine.leapfrog
+    3
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",
+        refine="gradient-steps")  # fmt: skip
+def semi_amortised(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise the ELBO at q_K, where q_0 is the encoder's and q_(k+1) = q_k + rate grad ELBO(q_k) for every row.
+
+    Algorithm 1; the gradient goes through all steps. Steps -> refinements.GradientSteps; q_0 -> posteriors.Gaussian.
+
+    >>> recipes.semi_amortised((5,), 2)[0].refine.steps
+    5
     """
     return assemble(shape, latent_dim, **parts)
 
