@@ -161,6 +161,32 @@ def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("Rezende & Mohamed 2015, Variational Inference with Normalizing Flows (ICML)", posterior="flow:kind=planar")
+def vae_linnf(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log p(x, z_T) - log q_0(z_0) + sum_t log |1 + u_t . psi_t(z)|], z_t = z + u_t tanh(w_t . z + b_t).
+
+    Eq. 10-12 and 15; u, w, b of every x by the encoder. f_t -> distributions.flow.Planar; q -> posteriors.Flow.
+
+    >>> recipes.vae_linnf((5,), 2)[0].posterior.kind
+    'planar'
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Kingma et al. 2016, Improved Variational Inference with Inverse Autoregressive Flow (NIPS)",
+        posterior="flow:kind=iaf")  # fmt: skip
+def vae_iaf(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log p(x, z_T) - log q(z_T | x)], z_t = s_t z + (1 - s_t) m_t, [m_t, s_t] = network(z_<i, h(x)).
+
+    Eq. 9-14, Algorithm 1; the weights of the masked networks are shared by all x, which they know through h.
+    m, s -> networks.MADE; f_t -> distributions.flow.Autoregressive; q -> posteriors.Flow.
+
+    >>> len(recipes.vae_iaf((5,), 2)[0].posterior.conditioners)
+    4
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 def linear_pace(train: Dataset) -> dict[str, Any]:
     """Nearly full batches, and steps in proportion to the deviation of the data, as the weights are.
 

@@ -1,8 +1,18 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
 from .discretized import DiscretizedLogistic
+from .flow import Flow
 from .kl import closed_form_kl
 from .point import PointMass
 from .reparameterize import draw, entries, has_density, held
 
-__all__ = ["DiscretizedLogistic", "PointMass", "closed_form_kl", "draw", "entries", "has_density", "held"]
+__all__ = [
+    "DiscretizedLogistic",
+    "Flow",
+    "PointMass",
+    "closed_form_kl",
+    "draw",
+    "entries",
+    "has_density",
+    "held",
+]

@@ -136,6 +136,9 @@ def held(d: D) -> D:
     >>> distributions.held(q).log_prob(torch.zeros(2)).requires_grad
     False
     """
+    own = getattr(d, "held", None)  # of a family that keeps its parameters elsewhere than in plain attributes
+    if own is not None:
+        return own()
     if isinstance(d, TransformedDistribution):
         raise NotImplementedError("held: the parameters inside a transform cannot be reached; use gradient='pathwise'.")
     twin = copy.copy(d)
