@@ -229,6 +229,19 @@ def semi_amortised(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Ob
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("Davidson, Falorsi, De Cao, Kipf & Tomczak 2018, Hyperspherical Variational Auto-Encoders (UAI)",
+        prior="uniform-sphere", posterior="von-mises-fisher")  # fmt: skip
+def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z)] - KL(vMF(mu(x), k(x)) || uniform) on the unit sphere of R^latent_dim (eq. 5-9).
+
+    p(z) -> priors.UniformSphere; q(z | x) -> posteriors.VonMisesFisher; KL -> distributions.von_mises_fisher.
+
+    >>> recipes.svae((5,), 3)[0].generate(7).shape
+    torch.Size([7, 5])
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 def linear_pace(train: Dataset) -> dict[str, Any]:
     """Nearly full batches, and steps in proportion to the deviation of the data, as the weights are.
 

@@ -4,15 +4,23 @@ from .codes import CodeMasses, NearestCode
 from .discretized import DiscretizedLogistic
 from .flow import Flow
 from .kl import closed_form_kl
+from .mixture import Mixture
+from .normalizing import Normalizing
 from .point import PointMass
 from .reparameterize import comparable, draw, entries, has_density, held
+from .sphere import UniformSphere
+from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "CodeMasses",
     "DiscretizedLogistic",
     "Flow",
+    "Mixture",
     "NearestCode",
+    "Normalizing",
     "PointMass",
+    "UniformSphere",
+    "VonMisesFisher",
     "closed_form_kl",
     "comparable",
     "draw",

@@ -89,6 +89,12 @@ class CodeMasses(Distribution):
         """E[z], the average of the codes."""
         return (self.log_mass.exp() @ self.codebook).flatten().expand(self.batch_shape + self.event_shape)
 
+    @property
+    def variance(self) -> Tensor:
+        """Var[z] of each dimension."""
+        square = (self.log_mass.exp() @ self.codebook.square()).flatten()
+        return (square - self.mean.square()).clamp(min=0).expand(self.batch_shape + self.event_shape)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-mass of value (*lead, G W), (*lead)."""
         rows = value.reshape(-1, len(self.log_mass), 1, self.codebook.shape[1])

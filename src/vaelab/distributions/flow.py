@@ -140,8 +140,9 @@ class Radial(Step):
 class Autoregressive(Step):
     """f(z)_i = g(z_i; theta_i), theta_i = network(z_<i, context): parallel forward, one dimension at a time back.
 
-    "gate": g(z) = s z + (1 - s) m, s = sigmoid (Kingma et al. 2016, eq. 14); "spline": a monotone rational-quadratic
-    spline on [-5, 5], the identity outside (Durkan et al. 2019, section 3.1).
+    "gate": g(z) = s z + (1 - s) m, s = sigmoid (Kingma et al. 2016, eq. 14); "affine": g(z) = m + exp(a) z
+    (Papamakarios et al. 2017, eq. 4); "spline": a monotone rational-quadratic spline on [-5, 5], the identity outside
+    (Durkan et al. 2019, section 3.1).
     """
 
     network: nn.Module
@@ -162,6 +163,9 @@ class Autoregressive(Step):
         if self.kind == "spline":
             y, log_slope = _spline(theta).call_and_ladj(z)
             return y, log_slope.sum(-1)
+        if self.kind == "affine":
+            log_slope = bounded(theta[..., 1])
+            return theta[..., 0] + log_slope.exp() * z, log_slope.sum(-1)
         m, gate = theta[..., 0], theta[..., 1] + 2  # begins near the identity
         return gate.sigmoid() * z + (-gate).sigmoid() * m, F.logsigmoid(gate).sum(-1)
 
@@ -173,6 +177,8 @@ class Autoregressive(Step):
             theta = self._theta(z)[..., i, :]
             if self.kind == "spline":
                 solved = _spline_inverse(theta, y[..., i])
+            elif self.kind == "affine":
+                solved = (y[..., i] - theta[..., 0]) * (-bounded(theta[..., 1])).exp()
             else:
                 gate = theta[..., 1] + 2
                 solved = (y[..., i] - (-gate).sigmoid() * theta[..., 0]) / gate.sigmoid()

@@ -6,5 +6,6 @@ from .full_gaussian import FullGaussian
 from .gaussian import Gaussian
 from .nearest import Nearest
 from .point import Point
+from .von_mises_fisher import VonMisesFisher
 
-__all__ = ["Amortized", "Flow", "FullGaussian", "Gaussian", "Nearest", "Point"]
+__all__ = ["Amortized", "Flow", "FullGaussian", "Gaussian", "Nearest", "Point", "VonMisesFisher"]

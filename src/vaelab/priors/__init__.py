@@ -1,6 +1,10 @@
 """p(z): one file per family."""
 
 from .codes import Codes
+from .flow import Flow
 from .gaussian import Gaussian
+from .mixture import Mixture
+from .sphere import UniformSphere
+from .vamp import Vamp
 
-__all__ = ["Codes", "Gaussian"]
+__all__ = ["Codes", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
