@@ -27,7 +27,7 @@ class TrainOptions:
     prior: str | None = None
     """p(z), written name:argument=value,... (default: by the recipe)."""
     posterior: str | None = None
-    """q(z | x): gaussian, full-gaussian, flow:kind=iaf (planar, radial, spline), nearest:codes=64, point."""
+    """q(z | x): gaussian, full-gaussian, flow:kind=iaf, von-mises-fisher, concrete, nearest, point."""
     likelihood: str | None = None
     """p(x | z): bernoulli, gaussian:scale=shared, categorical, discretized-logistic (default: by the data)."""
     objective: str | None = None

@@ -242,6 +242,19 @@ def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("Maddison, Mnih & Teh 2017, The Concrete Distribution (ICLR); Jang, Gu & Poole 2017 (ICLR)",
+        prior="concrete", posterior="concrete")  # fmt: skip
+def gumbel(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z) + log p(z) - log q(z | x)], z = softmax((logits(x) + Gumbel) / t).
+
+    Maddison et al., eq. 10 and 21: a bound for the model whose categories are relaxed. q(z | x) -> posteriors.Concrete; p(z) -> priors.Concrete.
+
+    >>> recipes.gumbel((5,), 6, posterior="concrete:categories=3")[0].posterior.shape
+    (2, 3)
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 def linear_pace(train: Dataset) -> dict[str, Any]:
     """Nearly full batches, and steps in proportion to the deviation of the data, as the weights are.
 

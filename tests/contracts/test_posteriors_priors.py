@@ -35,6 +35,7 @@ POSTERIORS = {
     "nearest": (posteriors.Nearest, {"codes": 11}),
     "nearest, parameters": (posteriors.Nearest, {"codes": 11, "ema": 0}),
     "von mises-fisher": (posteriors.VonMisesFisher, {}),
+    "concrete": (posteriors.Concrete, {}),
     "planar flow": (posteriors.Flow, {"kind": "planar", "transforms": 2}),
     "planar flow, constant": (posteriors.Flow, {"kind": "planar", "transforms": 2, "amortized": False}),
     "radial flow": (posteriors.Flow, {"kind": "radial", "transforms": 2}),
@@ -131,7 +132,8 @@ def test_finite_differences_at_given_noise(name: str) -> None:
     x, eps = torch.randn(B, X, dtype=F64), torch.randn(K, B, D, dtype=F64)
     part = build(name, lambda out: Linear(X, out))
     names, values = zip(*part.named_parameters())
-    numbers = [torch.rand(K, B, dtype=F64), eps] if name.startswith("von") else [eps]
+    others = {"von mises-fisher": [torch.rand(K, B, dtype=F64), eps], "concrete": [torch.rand(K, B, D, dtype=F64)]}
+    numbers = others.get(name, [eps])
 
     def f(*parameters: Tensor) -> tuple[Tensor, ...]:
         q = torch.func.functional_call(part, dict(zip(names, parameters)), (x,))

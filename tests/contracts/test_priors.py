@@ -39,16 +39,20 @@ PRIORS: dict[str, Callable[[posteriors.Amortized], Conditional]] = {
     "nsf": lambda q: priors.Flow(D, 2, 5),
     "maf": lambda q: priors.Flow(D, 2, 5, kind="maf"),
     "sphere": lambda q: priors.UniformSphere(D),
+    "concrete": lambda q: priors.Concrete(q),
     "codes": lambda q: priors.Codes(q),
     "codes, learned": lambda q: priors.Codes(q, learned=True),
 }
-ON_R = [name for name in PRIORS if not name.startswith(("sphere", "codes"))]
+ON_R = [name for name in PRIORS if not name.startswith(("sphere", "codes", "concrete"))]
 
 
 def family(name: str) -> type[posteriors.Amortized]:
     """The posterior of a model with this prior; a point mass where it is to have no bound."""
     kind = name.partition(",")[0]
-    return {"sphere": posteriors.Point, "codes": posteriors.Nearest}.get(kind, posteriors.Gaussian)
+    kinds = {"sphere": posteriors.Point, "codes": posteriors.Nearest, "concrete": posteriors.Concrete}
+    return kinds.get(kind, posteriors.Gaussian)
+        kind, posteriors.Gaussian
+    )
 
 
 def build(name: str) -> Conditional:
@@ -87,7 +91,11 @@ def test_one_density_for_any_number_of_rows(name: str, dtype: torch.dtype) -> No
 def test_draws_have_the_moments_of_the_density(name: str) -> None:
     p = build(name)()
     z = draw(p, 20_011, noise(3)).detach()
-    if name in ("nsf", "maf"):  # whose moments are those of fixed points: the density itself is tested elsewhere
+    if name in (
+        "nsf",
+        "maf",
+        "concrete",
+    ):  # whose moments are those of fixed points: the density itself is tested elsewhere
         return
     within(z, p.mean)
     within((z - p.mean).square(), p.variance)

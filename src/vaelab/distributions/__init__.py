@@ -1,6 +1,7 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
 from .codes import CodeMasses, NearestCode
+from .concrete import Concrete
 from .discretized import DiscretizedLogistic
 from .flow import Flow
 from .kl import closed_form_kl
@@ -13,6 +14,7 @@ from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "CodeMasses",
+    "Concrete",
     "DiscretizedLogistic",
     "Flow",
     "Mixture",
