@@ -65,22 +65,21 @@ class Comparison:
         return comparison_picture(self)
 
     def __str__(self) -> str:
-        """Return the table: what all runs share on a line of its own, then one line per run."""
+        """Return the figures, one line per run, and below them what the runs share and where they differ."""
         shared, differing = _shared_and_differing(self.runs)
-        columns = {"run": [run.name for run in self.runs]}
-        columns |= {fact: [run.facts.get(fact, "-") for run in self.runs] for fact in differing}
-        titles = ("reconstruction", "KL", "ELBO", "log evidence", "ELBO - best's", "evidence - best's")
-        names = (*FIGURES, "elbo_difference", "evidence_difference")
-        for title, name in zip(titles, names):
-            columns[title] = [self._cell(run, name) for run in self.runs]
-        widths = {title: max(map(len, (title, *cells))) for title, cells in columns.items()}
+        names = {"run": [run.name for run in self.runs]}
+        titles = ("reconstruction", "KL", "ELBO", "log evidence", "evidence - best's")
+        figures = {
+            title: [self._cell(run, name) for run in self.runs]
+            for title, name in zip(titles, (*FIGURES, "evidence_difference"))
+        }
+        facts = {fact: [run.facts.get(fact, "-") for run in self.runs] for fact in differing}
         lines = [
             f"{self.rows:,} rows ({self.split}), nats per row ± standard error; log evidence: {self.samples:,} draws",
+            *_table({**names, **figures}),
             *([f"all: {', '.join(f'{k} {v}' for k, v in shared.items())}"] if shared else []),
-            "  ".join(title.ljust(widths[title]) for title in columns).rstrip(),
+            *(_table({**names, **facts}) if facts else []),
         ]
-        for cells in zip(*columns.values()):
-            lines.append("  ".join(cell.ljust(width) for cell, width in zip(cells, widths.values())).rstrip())
         return "\n".join(lines)
 
     def _cell(self, run: Compared, name: str) -> str:
@@ -90,6 +89,12 @@ class Comparison:
         if name.endswith("_difference"):
             return "best" if run.name == self.best else f"{value.value:+.3f} ± {value.se:.3f}"
         return str(value)
+
+
+def _table(columns: dict[str, list[str]]) -> list[str]:
+    widths = [max(map(len, (title, *cells))) for title, cells in columns.items()]
+    lines = [tuple(columns), *zip(*columns.values())]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in lines]
 
 
 def compare(

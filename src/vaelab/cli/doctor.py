@@ -69,7 +69,6 @@ LABELS = {
     "setback": "largest rise of the loss, share of its whole fall",
     "fallen": "fall of the validation bound after its best, nats",
     "skipped": "steps undone",
-    "travelled": "sum of the learning rates of all steps",
 }
 
 

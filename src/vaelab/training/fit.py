@@ -16,6 +16,7 @@ from ..errors import TrainingError, UsageError
 from ..models import Model
 from ..noise import Noise, stream
 from ..objectives import Objective
+from ..part import wide
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
@@ -190,10 +191,10 @@ class _Run:
             gradients = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = gradient
-            totals.append(loss.detach().sum(dtype=torch.float64))
+            totals.append(wide(loss.detach()).sum())
             norms.append(nn.utils.get_total_norm([g for g in gradients if g is not None]))
         # the one look at the device in a step
-        total, norm = torch.stack([sum(totals[1:], totals[0]), sum(norms[1:], norms[0]).double()]).tolist()
+        total, norm = torch.stack([sum(totals[1:], totals[0]), wide(sum(norms[1:], norms[0]))]).tolist()
         if fault := state.watch.fault(total / len(batch.x), norm):
             for buffer, old in before:
                 buffer.copy_(old)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import EnvironmentFault
 from ..models import Terms
 from ..models.terms import layers
+from ..part import wide
 from .rows import Batch
 
 IN_A_ROW = 5  # bad steps before the run goes back to its last good state, at half the learning rate
@@ -64,7 +65,7 @@ class Watch:
 def what_is_wrong(fault: str, terms: Terms, losses: dict[str, Tensor], model: nn.Module) -> str:
     """Name the first quantity that is not finite, in the order of computation; of a divergence the largest term."""
     if fault == "diverging":
-        loss = sum(loss.detach().double().mean().item() for loss in losses.values())
+        loss = sum(wide(loss.detach()).mean().item() for loss in losses.values())
         return f"the loss grew to {loss:.3g} per row, {_largest(terms)}"
     for name, q in layers(terms.q).items():
         for parameter, value in {"mean": q.mean, "variance": q.variance}.items():
@@ -130,9 +131,9 @@ def _first_bad(value: Tensor) -> int | None:
 
 def _largest(terms: Terms) -> str:
     """Return the term that contributes most to the loss, with its latent and its mean over rows and draws."""
-    sizes = {"-log p(x | z)": -terms.log_px.detach().double().mean().item()}
+    sizes = {"-log p(x | z)": -wide(terms.log_px.detach()).mean().item()}
     for name, kl in terms.kl.items():
-        for latent, value in enumerate(kl.detach().double().mean((0, 1)).tolist()):
+        for latent, value in enumerate(wide(kl.detach()).mean((0, 1)).tolist()):
             sizes[f"KL of {name}, latent {latent}"] = value
     name = max(sizes, key=lambda term: sizes[term])
     return f"{name} is {sizes[name]:.3g}"
