@@ -21,7 +21,7 @@ from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_r
 from .folder import MODEL_FILE, read_history, rows_of, write_config
 from .models import Model
 from .options import TrainOptions
-from .parts import parse, registry
+from .parts import prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
 from .use import Codes
@@ -215,12 +215,10 @@ class Run:
         """
         return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
 
-    def refit(
-        self, source: Any = None, *, prior: str | Conditional = "mixture", steps: int = 2000, seed: int = 0
-    ) -> Run:
-        """Return a run whose prior, "name:argument=value,...", is fitted to the codes of its training rows, or a source's.
+    def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
+        """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.
 
-        Encoder and decoder are those of this run, which stays as it is: see `vaelab.use.refit`.
+        Encoder and decoder are those of this run, which stays as it is. `steps` of gradient ascent: `vaelab.use.refit`.
 
         >>> again = run.refit(prior="mixture:components=5")
         >>> again.generate(4).shape, again.meta["parts"]["prior"]
@@ -229,19 +227,11 @@ class Run:
         data = self.data(source)[0] if source is not None else self._known().get("train")
         if data is None:
             raise UsageError("this run does not know its training rows any more. Give a SOURCE.")
-        name, made = type(prior).__name__, prior
-        like = next(self.model.parameters())
-        if isinstance(prior, str):
-            spec = parse("prior", prior)
-            name, shape = str(spec), self.schema.model_shape
-            posterior = getattr(self.model, "posterior", None)
-            with torch.random.fork_rng(devices=[]):  # initial weights come from the global generator
-                torch.manual_seed(seed)
-                made = spec.make(latent_dim=self.latent_dim, shape=shape, posterior=posterior)
-        model = use.refit(self.model, data, made.to(like.device, like.dtype), steps=steps, seed=seed)
-        parts = {**self.meta.get("parts", {}), "prior": name}
-        how = {"steps": steps, "seed": seed, "rows": len(data), "digest": data.digest}
-        meta = {**self.meta, "parts": parts, "best": {}, "refit": how}
+        made = prior_for(self.model, self.schema.model_shape, prior, seed) if isinstance(prior, str) else prior
+        model = use.refit(self.model, data, made, seed=seed, **how)
+        parts = {**self.meta.get("parts", {}), "prior": prior if isinstance(prior, str) else type(prior).__name__}
+        fitted = {"rows": len(data), "digest": data.digest, "seed": seed, **how}
+        meta = {**self.meta, "parts": parts, "best": {}, "refit": fitted}
         return Run(model, self.schema, meta, splits=dict(self.splits), reopen=self.reopen)
 
     def report(self, path: str | Path, source: Any = None) -> Path:

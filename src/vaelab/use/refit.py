@@ -76,7 +76,8 @@ def refit(model: nn.Module, data: Dataset, prior: Conditional, *, steps: int = 2
         raise UsageError(f"refit: steps must be at least 1, got {steps}.")
     # together, so that a prior that holds the model's posterior holds the copy of it
     posterior, likelihood, fitted = copy.deepcopy([model.posterior, model.likelihood, prior])
-    new = VAE(prior=fitted, posterior=posterior, likelihood=likelihood).eval()
+    like = next(model.parameters())
+    new = VAE(prior=fitted.to(like.device, like.dtype), posterior=posterior, likelihood=likelihood).eval()
     theirs = {id(p) for p in [*posterior.parameters(), *likelihood.parameters()]}
     free = [p for p in fitted.parameters() if id(p) not in theirs and p.requires_grad]
     if free:
@@ -112,7 +113,7 @@ def _fit(
             gradients = torch.autograd.grad(-prior().log_prob(batch).mean(), free, allow_unused=True)
             for parameter, gradient in zip(free, gradients):
                 parameter.grad = gradient
-            optimiser.param_groups[0]["lr"] = learning_rate(RATE, step / steps, step)
+            optimiser.param_groups[0]["lr"] = learning_rate(RATE, step / steps, step, warmup=0, decay="cosine")
             optimiser.step()
             if prior.updates:
                 prior.update(terms)
