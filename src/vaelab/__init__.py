@@ -32,6 +32,7 @@ _HOME = {
     "load": "run",
     "plan_run": "plan",
     "reconstruct": "run",
+    "refit": "run",
     "save": "run",
     "score": "run",
     "train": "plan",
@@ -93,5 +94,6 @@ if TYPE_CHECKING:
     from .run import interpolate as interpolate
     from .run import load as load
     from .run import reconstruct as reconstruct
+    from .run import refit as refit
     from .run import save as save
     from .run import score as score

@@ -25,7 +25,7 @@ class TrainOptions:
     activation: str | None = None
     """relu, silu, gelu, elu or tanh (default: relu)."""
     prior: str | None = None
-    """p(z), written name:argument=value,... (default: by the recipe)."""
+    """p(z): gaussian, mixture:components=10, vamp, flow:kind=maf, uniform-sphere (default: by the recipe)."""
     posterior: str | None = None
     """q(z | x): gaussian, full-gaussian, flow:kind=iaf, von-mises-fisher, concrete, nearest, point."""
     likelihood: str | None = None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+import torch
+from torch import nn
 
 from . import likelihoods, models, networks, objectives, posteriors, priors, refinements
 from .data import Schema
@@ -90,6 +94,15 @@ def parse(role: str, text: str) -> Spec:
         if not fits(arguments[key], expected):
             raise UsageError(f"{role} {name}: {key} is {value}, expected {expected}.")
     return Spec(role, name, parts[name], arguments)
+
+
+def prior_for(model: nn.Module, shape: Sequence[int], text: str, seed: int = 0) -> Any:
+    """Return the prior "name:argument=value,..." for a model of x of this shape, its weights by the seed."""
+    spec = parse("prior", text)
+    posterior = getattr(model, "posterior", None)
+    with torch.random.fork_rng(devices=[]):  # initial weights come from the global generator: put back
+        torch.manual_seed(seed)
+        return spec.make(latent_dim=getattr(posterior, "latent_dim", None), shape=shape, posterior=posterior)
 
 
 def _value(text: str) -> Any:

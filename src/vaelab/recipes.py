@@ -247,10 +247,24 @@ def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
 def gumbel(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E_q[log p(x | z) + log p(z) - log q(z | x)], z = softmax((logits(x) + Gumbel) / t).
 
-    Maddison et al., eq. 10 and 21: a bound for the model whose categories are relaxed. q(z | x) -> posteriors.Concrete; p(z) -> priors.Concrete.
+    Maddison et al., eq. 10 and 21: a bound for the model whose categories are relaxed.
+    q(z | x) -> posteriors.Concrete; p(z) -> priors.Concrete.
 
     >>> recipes.gumbel((5,), 6, posterior="concrete:categories=3")[0].posterior.shape
     (2, 3)
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Tomczak & Welling 2018, VAE with a VampPrior (AISTATS, arXiv 1705.07120)", prior="vamp:components=500")
+def vamp(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z) + log 1/K sum_k q(z | u_k) - log q(z | x)] over the pseudo-inputs u as well (eq. 9).
+
+    K, u -> priors.Vamp(components=...), .inputs; q(z | u_k) -> the posterior, one for rows and pseudo-inputs.
+
+    >>> model, _ = recipes.vamp((5,), 2, prior="vamp:components=20")
+    >>> model.prior.posterior is model.posterior, model.prior.inputs.shape
+    (True, torch.Size([20, 5]))
     """
     return assemble(shape, latent_dim, **parts)
 

@@ -1,4 +1,4 @@
-"""What every prior owes: one density for any number of rows, draws from any noise, gradients, a file, training."""
+"""What every prior owes: one density for all rows, draws of it from any noise, gradients, a file, training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PRIORS: dict[str, Callable[[posteriors.Amortized], Conditional]] = {
     "mixture, full": lambda q: priors.Mixture(D, 4, covariance="full"),
     "vamp": lambda q: priors.Vamp(q, (X,), 4),
     "vamp, learned": lambda q: priors.Vamp(q, (X,), 4, learned=True),
-    "nsf": lambda q: priors.Flow(D, 2, 5),
+    "nsf": lambda q: priors.Flow(D, 1, 3),
     "maf": lambda q: priors.Flow(D, 2, 5, kind="maf"),
     "sphere": lambda q: priors.UniformSphere(D),
     "concrete": lambda q: priors.Concrete(q),
@@ -51,8 +51,6 @@ def family(name: str) -> type[posteriors.Amortized]:
     kind = name.partition(",")[0]
     kinds = {"sphere": posteriors.Point, "codes": posteriors.Nearest, "concrete": posteriors.Concrete}
     return kinds.get(kind, posteriors.Gaussian)
-        kind, posteriors.Gaussian
-    )
 
 
 def build(name: str) -> Conditional:
