@@ -141,6 +141,16 @@ def comparable(q: Distribution, p: Distribution) -> bool:
     return has_density(q) and getattr(q, "measure", "volume") == getattr(p, "measure", "volume")
 
 
+def comparable_anywhere(q: Distribution, p: Distribution) -> bool:
+    """Return whether log q(z) - log p(z) is known at any z, not at q's own draws only, as after leapfrog steps.
+
+    >>> q = torch.distributions.Normal(0.0, 1.0)
+    >>> distributions.comparable_anywhere(q, q)
+    True
+    """
+    return comparable(q, p) and not getattr(q, "only_own_draws", False)
+
+
 def held(d: D) -> D:
     """Return the same distribution with its parameters held: gradients pass through its argument only.
 

@@ -25,7 +25,7 @@ class Nearest(Amortized):
     one says so. Many draws are all the same, so more of them do not tighten it.
 
     `width` 0 is 4, 2 or 1, the largest that divides latent_dim. `ema` > 0: each code is a running mean of what was
-    assigned to it (A.1; start with rows of the data), and one whose running count of uses in a step falls below
+    assigned to it (A.1, with 0.99 there; it starts on rows of the data), and one whose running count of uses in a step falls below
     `revive` moves to the encoded piece farthest from its code. ema = 0: codes are parameters, moved by the codebook
     term of objectives.Quantised. Shapes: x (B, *X), z (K, B, latent_dim).
 
@@ -44,7 +44,7 @@ class Nearest(Amortized):
         latent_dim: int,
         codes: int = 64,
         width: int = 0,
-        ema: float = 0.99,
+        ema: float = 0.95,
         revive: float = 0.05,
     ) -> None:
         super().__init__(network, latent_dim)
