@@ -1,8 +1,33 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .codes import CodeMasses, NearestCode
+from .concrete import Concrete
 from .discretized import DiscretizedLogistic
+from .flow import Flow
 from .kl import closed_form_kl
+from .mixture import Mixture
+from .normalizing import Normalizing
 from .point import PointMass
-from .reparameterize import draw, entries, has_density, held
+from .reparameterize import comparable, comparable_anywhere, draw, entries, has_density, held
+from .sphere import UniformSphere
+from .von_mises_fisher import VonMisesFisher
 
-__all__ = ["DiscretizedLogistic", "PointMass", "closed_form_kl", "draw", "entries", "has_density", "held"]
+__all__ = [
+    "CodeMasses",
+    "Concrete",
+    "DiscretizedLogistic",
+    "Flow",
+    "Mixture",
+    "NearestCode",
+    "Normalizing",
+    "PointMass",
+    "UniformSphere",
+    "VonMisesFisher",
+    "closed_form_kl",
+    "comparable",
+    "comparable_anywhere",
+    "draw",
+    "entries",
+    "has_density",
+    "held",
+]
