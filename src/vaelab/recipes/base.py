@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from .data import Dataset
-from .errors import UsageError, suggest
-from .models import VAE
-from .networks import MLP, Linear, OneHot
-from .objectives import Objective
-from .parts import parse
+from ..data import Dataset
+from ..errors import UsageError, suggest
+from ..models import VAE
+from ..networks import MLP, Linear, OneHot
+from ..objectives import Objective
+from ..parts import parse
 
 Shape = Sequence[int]
 DEFAULTS: dict[str, Any] = {
