@@ -46,6 +46,7 @@ _SPACES = (
     "posteriors",
     "priors",
     "recipes",
+    "refinements",
 )
 
 __all__ = sorted(["__version__", *_HOME, *_SPACES])
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from . import posteriors as posteriors
     from . import priors as priors
     from . import recipes as recipes
+    from . import refinements as refinements
     from .comparison import Comparison as Comparison
     from .comparison import compare as compare
     from .evaluation import Diagnosis as Diagnosis

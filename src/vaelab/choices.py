@@ -25,7 +25,7 @@ def choose_parts(
         reason = f"the recipe {recipe.name} has it"
     else:
         parts["likelihood"], reason = choose_likelihood(schema)
-    asked = {role: getattr(options, role) for role in ("prior", "posterior", "activation", "objective")}
+    asked = {role: getattr(options, role) for role in ("prior", "posterior", "activation", "objective", "refine")}
     parts |= {role: value for role, value in asked.items() if value is not None}
     if options.hidden is not None:
         parts["hidden"] = _widths(options.hidden)
@@ -35,6 +35,8 @@ def choose_parts(
         "likelihood": _with_levels(parse("likelihood", parts["likelihood"]), schema),
         "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
     }
+    if parts["refine"]:
+        specs["refine"] = parse("refine", parts["refine"])
     return {**parts, **{role: str(spec) for role, spec in specs.items()}}, specs, reason
 
 

@@ -27,11 +27,13 @@ class TrainOptions:
     prior: str | None = None
     """p(z): gaussian, mixture:components=10, vamp, flow:kind=maf, uniform-sphere (default: by the recipe)."""
     posterior: str | None = None
-    """q(z | x): gaussian, full-gaussian, flow:kind=iaf (planar, radial, spline), point."""
+    """q(z | x): gaussian, full-gaussian, flow:kind=iaf, von-mises-fisher, concrete, nearest, point."""
     likelihood: str | None = None
     """p(x | z): bernoulli, gaussian:scale=shared, categorical, discretized-logistic (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
+    refine: str | None = None
+    """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import likelihoods, models, networks, objectives, posteriors, priors
+from . import likelihoods, models, networks, objectives, posteriors, priors, refinements
 from .data import Schema
 from .errors import UsageError, suggest
 from .part import Part, fits
@@ -22,6 +22,7 @@ NAMESPACES: dict[str, ModuleType] = {
     "posterior": posteriors,
     "likelihood": likelihoods,
     "objective": objectives,
+    "refine": refinements,
     "network": networks,
 }
 
@@ -58,7 +59,7 @@ def known(role: str) -> dict[str, type[Any]]:
 
 
 def _concrete(part: type[Any]) -> bool:
-    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized")
+    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized", "Refinement")
 
 
 def kebab(name: str) -> str:
@@ -72,6 +73,7 @@ OFFERED = {
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
     "objective": ("latent_dim", "shape"),
+    "refine": ("latent_dim",),
 }
 
 
@@ -120,7 +122,7 @@ def _value(text: str) -> Any:
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
     out: dict[str, type[Any]] = {"models.VAE": models.VAE, "data.Schema": Schema}
-    for space in (priors, posteriors, likelihoods, networks):
+    for space in (priors, posteriors, likelihoods, networks, refinements):
         short = space.__name__.rpartition(".")[2]
         out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _concrete(getattr(space, n))}
     return out

@@ -25,8 +25,8 @@ from vaelab.training import Settings, optimise
 K, B, X, D = 2, 5, 7, 3
 
 
-def encoder(family: type[posteriors.Amortized] = posteriors.Gaussian) -> posteriors.Amortized:
-    return family(MLP(X, family.outputs(D), (11,), "tanh"), D)
+def encoder(of: type[posteriors.Amortized] = posteriors.Gaussian) -> posteriors.Amortized:
+    return of(MLP(X, of.outputs(D), (11,), "tanh"), D)
 
 
 # name -> the prior of a model with this posterior. A new prior is one line.
@@ -39,12 +39,22 @@ PRIORS: dict[str, Callable[[posteriors.Amortized], Conditional]] = {
     "nsf": lambda q: priors.Flow(D, 1, 3),
     "maf": lambda q: priors.Flow(D, 2, 5, kind="maf"),
     "sphere": lambda q: priors.UniformSphere(D),
+    "concrete": lambda q: priors.Concrete(q),
+    "codes": lambda q: priors.Codes(q),
+    "codes, learned": lambda q: priors.Codes(q, learned=True),
 }
-ON_R = [name for name in PRIORS if name != "sphere"]
+ON_R = [name for name in PRIORS if not name.startswith(("sphere", "codes", "concrete"))]
+
+
+def family(name: str) -> type[posteriors.Amortized]:
+    """The posterior of a model with this prior; a point mass where it is to have no bound."""
+    kind = name.partition(",")[0]
+    kinds = {"sphere": posteriors.Point, "codes": posteriors.Nearest, "concrete": posteriors.Concrete}
+    return kinds.get(kind, posteriors.Gaussian)
 
 
 def build(name: str) -> Conditional:
-    part = PRIORS[name](encoder()).double()
+    part = PRIORS[name](encoder(family(name))).double()
     rng = np.random.default_rng(4)
     with torch.no_grad():
         for parameter in part.parameters():
@@ -79,7 +89,11 @@ def test_one_density_for_any_number_of_rows(name: str, dtype: torch.dtype) -> No
 def test_draws_have_the_moments_of_the_density(name: str) -> None:
     p = build(name)()
     z = draw(p, 20_011, noise(3)).detach()
-    if name in ("nsf", "maf"):  # whose moments are those of fixed points: the density itself is tested elsewhere
+    if name in (
+        "nsf",
+        "maf",
+        "concrete",
+    ):  # whose moments are those of fixed points: the density itself is tested elsewhere
         return
     within(z, p.mean)
     within((z - p.mean).square(), p.variance)
@@ -119,8 +133,7 @@ def test_held_parameters_have_no_gradient_and_change_no_value(name: str) -> None
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_model_trains_saves_loads_judges_and_draws(name: str, tmp_path: Path) -> None:
-    family = posteriors.Point if name == "sphere" else posteriors.Gaussian
-    q = encoder(family)
+    q = encoder(family(name))
     model = VAE(prior=PRIORS[name](q), posterior=q, likelihood=likelihoods.Bernoulli(Linear(D, X), (X,)))
     x = (torch.rand(40, X) < 0.4).float()
     some = rows(x, values="binary", low=0, high=1, dtype=torch.float32)

@@ -32,6 +32,10 @@ POSTERIORS = {
     "full, network": (posteriors.FullGaussian, {"scale": "network"}),
     "full, constant": (posteriors.FullGaussian, {"scale": "constant"}),
     "point": (posteriors.Point, {}),
+    "nearest": (posteriors.Nearest, {"codes": 11}),
+    "nearest, parameters": (posteriors.Nearest, {"codes": 11, "ema": 0}),
+    "von mises-fisher": (posteriors.VonMisesFisher, {}),
+    "concrete": (posteriors.Concrete, {}),
     "planar flow": (posteriors.Flow, {"kind": "planar", "transforms": 2}),
     "planar flow, constant": (posteriors.Flow, {"kind": "planar", "transforms": 2, "amortized": False}),
     "radial flow": (posteriors.Flow, {"kind": "radial", "transforms": 2}),
@@ -41,6 +45,7 @@ POSTERIORS = {
     "spline flow": (posteriors.Flow, {"kind": "spline", "transforms": 1, "hidden": 3}),
 }
 WITH_DENSITY = [name for name in POSTERIORS if name != "point"]
+PATHWISE = [name for name in POSTERIORS if not name.startswith("nearest")]  # straight through is no derivative
 GAUSSIAN = [name for name in WITH_DENSITY if name.startswith(("gaussian", "full"))]
 
 
@@ -122,15 +127,17 @@ def test_moments_and_density_of_the_draws(name: str) -> None:
     within(-q.log_prob(z), 0.5 * log_det + D / 2 * (1 + np.log(2 * np.pi)))  # the entropy
 
 
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("name", PATHWISE)
 def test_finite_differences_at_given_noise(name: str) -> None:
     x, eps = torch.randn(B, X, dtype=F64), torch.randn(K, B, D, dtype=F64)
     part = build(name, lambda out: Linear(X, out))
     names, values = zip(*part.named_parameters())
+    others = {"von mises-fisher": [torch.rand(K, B, dtype=F64), eps], "concrete": [torch.rand(K, B, D, dtype=F64)]}
+    numbers = others.get(name, [eps])
 
     def f(*parameters: Tensor) -> tuple[Tensor, ...]:
         q = torch.func.functional_call(part, dict(zip(names, parameters)), (x,))
-        z = draw(q, K, Given([eps]))
+        z = draw(q, K, Given(numbers))
         return (z, q.log_prob(z)) if has_density(q) else (z,)
 
     assert torch.autograd.gradcheck(f, values)

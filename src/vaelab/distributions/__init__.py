@@ -1,22 +1,30 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .codes import CodeMasses, NearestCode
+from .concrete import Concrete
 from .discretized import DiscretizedLogistic
 from .flow import Flow
 from .kl import closed_form_kl
 from .mixture import Mixture
 from .normalizing import Normalizing
 from .point import PointMass
-from .reparameterize import draw, entries, has_density, held
+from .reparameterize import comparable, draw, entries, has_density, held
 from .sphere import UniformSphere
+from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
+    "CodeMasses",
+    "Concrete",
     "DiscretizedLogistic",
     "Flow",
     "Mixture",
+    "NearestCode",
     "Normalizing",
     "PointMass",
     "UniformSphere",
+    "VonMisesFisher",
     "closed_form_kl",
+    "comparable",
     "draw",
     "entries",
     "has_density",

@@ -11,21 +11,21 @@ from ..noise import stream
 POINTS = 128
 
 
-def points(size: int, like: Tensor, name: str = "points") -> Tensor:
-    """Return fixed points of N(0, I), (128, size): in pairs ±e, so of mean 0, and of variance 1 in each dimension.
+def points(size: int, like: Tensor, name: str = "points", count: int = POINTS) -> Tensor:
+    """Return fixed points of N(0, I), (count, size): in pairs ±e, so of mean 0, and of variance 1 in each dimension.
 
     Moments of an affine image of independent dimensions are then exact.
     """
-    half = torch.randn(POINTS // 2, size, generator=stream(0, name), dtype=torch.float64)
+    half = torch.randn(count // 2, size, generator=stream(0, name), dtype=torch.float64)
     half = half / half.square().mean(0).sqrt()
     return torch.cat([half, -half]).to(like.device, like.dtype)
 
 
 class FixedPointMoments(Distribution):
-    """Mean and variance over 128 fixed draws: what encode writes and active units count, never part of a bound."""
+    """Mean and variance over fixed draws (128 for most), for encode and active units; never part of a bound."""
 
     def fixed_draws(self) -> Tensor:
-        """Return draws at fixed points, (128, *batch, *event)."""
+        """Return draws at fixed points, (points, *batch, *event)."""
         raise NotImplementedError
 
     @property

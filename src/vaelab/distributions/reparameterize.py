@@ -129,6 +129,18 @@ def has_density(d: Distribution) -> bool:
     return getattr(d, "has_density", True)
 
 
+def comparable(q: Distribution, p: Distribution) -> bool:
+    """Return whether log q(z) - log p(z) means anything: both have densities, against the same measure.
+
+    A family of codes, or on a sphere, says by `measure` that its densities are no densities on R^D.
+
+    >>> q = distributions.NearestCode(torch.zeros(2), torch.zeros(3, 1))
+    >>> distributions.comparable(q, torch.distributions.Normal(0.0, 1.0))
+    False
+    """
+    return has_density(q) and getattr(q, "measure", "volume") == getattr(p, "measure", "volume")
+
+
 def held(d: D) -> D:
     """Return the same distribution with its parameters held: gradients pass through its argument only.
 

@@ -1,9 +1,11 @@
 """p(z): one file per family."""
 
+from .codes import Codes
+from .concrete import Concrete
 from .flow import Flow
 from .gaussian import Gaussian
 from .mixture import Mixture
 from .sphere import UniformSphere
 from .vamp import Vamp
 
-__all__ = ["Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
+__all__ = ["Codes", "Concrete", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
