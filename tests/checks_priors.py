@@ -115,3 +115,20 @@ def refit_fits_draws_and_moves_the_bound_by_its_gain() -> None:
     gain = (p.log_prob(q_mean) - o.model.prior_at().log_prob(q_mean)).mean()
     close(kl[0] - kl[1], gain, what="the gain of the bound")
     assert log_prior(new, data) > log_prior(o.model, data)
+
+
+@check
+def masses_of_code_sequences_sum_to_one() -> None:
+    """Over all sequences of two of three codes; the draw of u passes their cumulative masses by the chain rule."""
+    q = posteriors.Nearest(Linear(5, 4), 4, codes=3, width=2).double()
+    prior = priors.CodeSequence(q, hidden=7).double()
+    for seed, parameter in enumerate(prior.network.parameters()):
+        parameter.data = normal(*parameter.shape, seed=seed)
+    k = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    mass = prior().log_prob(q.codebook[k].flatten(-2)).exp().reshape(3, 3)
+    close(mass.sum(), 1.0, what="the sum of all masses")
+    u = f64([[0.2, 0.7], [0.5, 0.1], [0.8, 0.4], [0.97, 0.95]])
+    first = (u[:, :1] > mass.sum(1).cumsum(0)[:-1]).sum(1)
+    second = (u[:, 1:] > (mass / mass.sum(1, keepdim=True))[first].cumsum(1)[:, :-1]).sum(1)
+    found = draw(prior().expand(torch.Size([4])), 1, Given([u[None]]))[0]
+    close(found, q.codebook[torch.stack([first, second], 1)].flatten(-2), what="draws")
