@@ -1,5 +1,6 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .code_sequence import CodeSequence
 from .codes import CodeMasses, NearestCode
 from .concrete import Concrete
 from .discretized import DiscretizedLogistic
@@ -14,6 +15,7 @@ from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "CodeMasses",
+    "CodeSequence",
     "Concrete",
     "DiscretizedLogistic",
     "Flow",

@@ -1,5 +1,6 @@
 """p(z): one file per family."""
 
+from .code_sequence import CodeSequence
 from .codes import Codes
 from .concrete import Concrete
 from .flow import Flow
@@ -8,4 +9,4 @@ from .mixture import Mixture
 from .sphere import UniformSphere
 from .vamp import Vamp
 
-__all__ = ["Codes", "Concrete", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
+__all__ = ["CodeSequence", "Codes", "Concrete", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
