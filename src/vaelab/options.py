@@ -18,8 +18,8 @@ class TrainOptions:
 
     recipe: str = "vae"
     """A published model by name: `vaelab recipes` lists them."""
-    latent_dim: int | None = None
-    """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries)."""
+    latent_dim: int | str | None = None
+    """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries); of each layer from x up, "20,10"."""
     hidden: str | None = None
     """Widths of the hidden layers, "500,500" (default: 500; "" for none)."""
     activation: str | None = None
@@ -90,7 +90,7 @@ class TrainOptions:
         for name in options:
             if name not in cls.names():
                 raise UsageError(f"unknown option {name!r}.{suggest(name, cls.names())}")
-        for name in ("columns", "drop", "hidden", "missing"):
+        for name in ("columns", "drop", "hidden", "latent_dim", "missing"):
             if isinstance(options.get(name), (list, tuple)):
                 options[name] = ",".join(str(item) for item in options[name])
         return cls(**options)

@@ -45,11 +45,11 @@ def known(role: str) -> dict[str, type[Any]]:
     """Return the parts of a role by their names on the command line: DiscretizedLogistic is "discretized-logistic"."""
     space = NAMESPACES[role]
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
-    return {kebab(name): part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
+    return {kebab(name): part for name, part in classes.items() if _buildable(part)}
 
 
-def _concrete(part: type[Any]) -> bool:
-    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized")
+def _buildable(part: type[Any]) -> bool:
+    return issubclass(part, Part) and not inspect.isabstract(part) and part.__name__ not in ("Likelihood", "Amortized")
 
 
 def kebab(name: str) -> str:
@@ -98,8 +98,8 @@ def _value(text: str) -> Any:
 
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
-    out: dict[str, type[Any]] = {"models.VAE": models.VAE, "data.Schema": Schema}
-    for space in (priors, posteriors, likelihoods, networks):
+    out: dict[str, type[Any]] = {"data.Schema": Schema}
+    for space in (models, priors, posteriors, likelihoods, networks):
         short = space.__name__.rpartition(".")[2]
-        out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _concrete(getattr(space, n))}
+        out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _buildable(getattr(space, n))}
     return out

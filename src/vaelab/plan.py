@@ -51,7 +51,7 @@ class Plan:
             f"data     {train.schema.name}   {train.schema.describe()}",
             f"split    {len(train):,} train, {held}"
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
-            f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
+            f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}",
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
@@ -64,7 +64,12 @@ class Plan:
     @property
     def latent_dim(self) -> int:
         """The number of latent dimensions."""
-        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+        return int(self.model.latent_dim)  # type: ignore[arg-type]
+
+    @property
+    def latent_dims(self) -> str:
+        """The number of latent dimensions of each stochastic layer, from x upwards: "20 + 10"."""
+        return " + ".join(f"{size:,}" for size in getattr(self.model, "sizes", [self.latent_dim]))
 
     def estimate(self) -> str:
         """Return how long training will take, from a few steps on a copy of the model."""
@@ -156,9 +161,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     Settings(**_asked(chosen))  # what is out of range is said before any data are read
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
-    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
-    if latent_dim < 1:
-        raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
+    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
@@ -176,6 +179,18 @@ def _asked(options: TrainOptions) -> dict[str, Any]:
     """Return the settings of training that were asked for."""
     named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed")
     return {name: value for name in named if (value := getattr(options, name)) is not None}
+
+
+def read_dims(asked: int | str) -> int | tuple[int, ...]:
+    """Return the latent dimensions: 20, or of each layer "20,10"; UsageError for what is no such number."""
+    words = [asked] if isinstance(asked, int) else asked.split(",")
+    try:
+        dims = tuple(int(word) for word in words)
+    except ValueError:
+        raise UsageError(f'latent_dim is {asked!r}: expected a number, or one for each layer, "20,10".') from None
+    if min(dims) < 1:
+        raise UsageError(f"latent_dim must be at least 1, got {min(dims)}.")
+    return dims if len(dims) > 1 else dims[0]
 
 
 def pick_device(name: str) -> torch.device:

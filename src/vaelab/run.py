@@ -117,7 +117,7 @@ class Run:
     @property
     def latent_dim(self) -> int:
         """The number of latent dimensions."""
-        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+        return int(self.model.latent_dim)  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,7 @@ from torch.distributions import (
     TransformedDistribution,
 )
 
-from ..noise import Noise
+from ..noise import Noise, OnePerDraw
 from ..shapes import Float
 from .discretized import DiscretizedLogistic
 from .point import PointMass
@@ -55,6 +55,20 @@ def draw(d: Distribution, samples: int, noise: Noise) -> Float[Tensor, " {sample
         inner = inner.base_dist
     rule = _TABLE.get(type(inner))
     return rule(inner, samples, noise) if rule else _own_sampler(inner, samples, noise)
+
+
+def draw_below(d: Distribution, samples: int, noise: Noise) -> Tensor:
+    """Return draws of shape (samples, B, *event) of a layer: one of each where its batch is (samples, B) already.
+
+    That is the batch of a layer given `samples` draws of the layer before; the first layer's is (B,).
+
+    >>> q = torch.distributions.Normal(torch.zeros(3, 7, 2), 1.0)
+    >>> distributions.draw_below(torch.distributions.Independent(q, 1), 3, Noise.seeded(0)).shape
+    torch.Size([3, 7, 2])
+    """
+    if len(d.batch_shape) < 2:
+        return draw(d, samples, noise)
+    return draw(d, 1, OnePerDraw(noise))[0]
 
 
 def _own_sampler(d: Distribution, samples: int, noise: Noise) -> Tensor:

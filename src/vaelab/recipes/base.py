@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from .data import Dataset
-from .errors import UsageError, suggest
-from .models import VAE
-from .networks import MLP, Linear, OneHot
-from .objectives import Objective
-from .parts import parse
+from ..data import Dataset
+from ..errors import UsageError, suggest
+from ..models import VAE, Model
+from ..networks import MLP, Linear, OneHot
+from ..objectives import Objective
+from ..parts import parse
 
 Shape = Sequence[int]
 DEFAULTS: dict[str, Any] = {
@@ -34,7 +34,8 @@ class Recipe:
     name: str
     paper: str
     parts: dict[str, Any]
-    build: Callable[..., tuple[VAE, Objective]]
+    build: Callable[..., tuple[Model, Objective]]
+    layers: int | None = 1  # stochastic layers; None: as many as latent_dim has numbers
     real: bool = False  # treats every kept column as a real number
     pace: Callable[[Dataset], dict[str, Any]] | None = None
 
@@ -42,8 +43,16 @@ class Recipe:
         """Return the settings of training that suit this recipe on these rows."""
         return self.pace(train) if self.pace else {}
 
-    def __call__(self, shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts."""
+    def __call__(self, shape: Shape, latent_dim: int | Sequence[int], **parts: Any) -> tuple[Any, Objective]:
+        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts.
+
+        A model of several stochastic layers takes a latent_dim for each, from x upwards.
+        """
+        if self.layers == 1 and not isinstance(latent_dim, int):
+            many = ", ".join(name for name, other in RECIPES.items() if other.layers != 1)
+            raise UsageError(
+                f"recipe {self.name} has one stochastic layer, got latent_dim {tuple(latent_dim)}. Several: {many}."
+            )
         unknown = [name for name in parts if name not in DEFAULTS]
         if unknown:
             raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
@@ -54,13 +63,18 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def recipe(
-    paper: str, *, real: bool = False, pace: Callable[[Dataset], dict[str, Any]] | None = None, **parts: Any
-) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
+    paper: str,
+    *,
+    layers: int | None = 1,
+    real: bool = False,
+    pace: Callable[[Dataset], dict[str, Any]] | None = None,
+    **parts: Any,
+) -> Callable[[Callable[..., tuple[Any, Objective]]], Recipe]:
     """Register a recipe under the name of its function."""
 
-    def register(build: Callable[..., tuple[VAE, Objective]]) -> Recipe:
+    def register(build: Callable[..., tuple[Any, Objective]]) -> Recipe:
         name = build.__name__.replace("_", "-")
-        made = Recipe(name, paper, parts, build, real, pace)
+        made = Recipe(name, paper, parts, build, layers, real, pace)
         object.__setattr__(made, "__doc__", build.__doc__)
         RECIPES[name] = made
         return made
@@ -73,6 +87,11 @@ def find(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(f"unknown recipe {name!r}.{suggest(name, tuple(RECIPES))}")
     return RECIPES[name]
+
+
+def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str) -> nn.Module:
+    """Return a multilayer perceptron with these widths; an affine map if there are none."""
+    return MLP(inputs, outputs, tuple(widths), activation) if widths else Linear(inputs, outputs)
 
 
 def assemble(
@@ -91,13 +110,10 @@ def assemble(
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
-    def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
-        return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
-
     categories = px.arguments.get("categories")
     seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
-    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation)
+    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation)
     encoder = OneHot(encoder, categories) if categories else encoder
     made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
