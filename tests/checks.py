@@ -1,11 +1,20 @@
 """Every exact check by name: CHECKS. Each is fast, and raises AssertionError where the source is wrong."""
 
-import checks_figures  # noqa: F401
-import checks_model  # noqa: F401
-import checks_report  # noqa: F401
-import checks_use  # noqa: F401
+from importlib import import_module
+from pathlib import Path
+
 import exact
 
-SLOW = ("evaluate_by_hand", "training_keeps_the_best_bound")  # a tenth of a second and more: last
+for module in sorted(Path(__file__).parent.glob("checks_*.py")):
+    import_module(module.stem)
+
+SLOW = (  # a tenth of a second and more: last
+    "evaluate_by_hand",
+    "training_keeps_the_best_bound",
+    "new_tables_are_read_as_the_models_were",
+    "rows_keep_their_names_and_numbers",
+    "a_fitted_image_stays_within_its_bits",
+    "forged_files_are_refused_by_name",
+)
 
 CHECKS = dict(sorted(exact.CHECKS.items(), key=lambda item: (item[0] in SLOW, item[1].__module__ != "checks_model")))

@@ -26,7 +26,7 @@ from small_parts import (
 )
 from vaelab import files
 from vaelab.errors import ModelFileError, UsageError
-from vaelab.part import Part
+from vaelab.part import Part, fits
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:
@@ -284,3 +284,25 @@ def test_the_check_of_golden_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "g.npz", input=x.numpy(), output=model(x).detach().numpy() + 1e-4)
     with pytest.raises(AssertionError):
         check_golden(tmp_path / "g.safetensors", REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad"),
+    [
+        ("int", [0, -3], [1.0, True, "1", None, (1,)]),
+        ("float", [0, 1.5], [True, "1", None]),
+        ("float | str", [1, "shared"], [None, False, ()]),
+        ("int | None", [None, 2], [2.5]),
+        ("Sequence[int]", [(), (1, 2), [3]], [1, (1.0,), ("1",), None, (True,)]),
+        ("Shape", [3, (3, 4)], [3.0, "3", (None,)]),
+        ("tuple[str, ...] | None", [None, ("a",), ()], ["a", (1,)]),
+        ("bool", [True], [1]),
+        ("Tensor | None", [torch.zeros(1), None], [0.0, nn.Linear(1, 1)]),
+        ("nn.Module", [nn.Linear(1, 1)], [torch.zeros(1), None, "relu"]),
+        ("Callable[..., Any]", [1, None], []),
+        (int, ["whatever is not written as text"], []),
+    ],
+)
+def test_what_fits_an_annotation(annotation: object, good: list[object], bad: list[object]) -> None:
+    assert all(fits(value, annotation) for value in good)
+    assert not any(fits(value, annotation) for value in bad)

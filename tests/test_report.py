@@ -179,8 +179,7 @@ def test_of_many_rows_it_says_how_many_were_drawn(digits: Run, monkeypatch: pyte
     assert torch.equal(seen.inputs, part.x[torch.from_numpy(seen.positions)].double())
     text = Page(page(digits)).text
     assert "40 of 180 the validation rows, drawn at random" in text
-    assert part.ids is not None
-    worst = part.ids[seen.positions[seen.order[0]]]  # its number in the source
+    worst = part.names[seen.positions[seen.order[0]]]  # its number in the source
     assert f"Least likely , row and nats: {worst} ({seen.scores.min():,.2f})" in text
 
 

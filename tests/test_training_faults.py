@@ -54,7 +54,10 @@ def test_a_bad_step_is_skipped_counted_and_named(spoil, name: str) -> None:
 
     history = optimise(model, Watched({2, 5, 6}, spoil), made(), None, Settings(epochs=3, batch_size=17))
     assert history.skipped == 3
-    assert history.first_bad == f"step 3: {name}"
+    assert history.first_bad.startswith(f"step 3: {name}, training rows ")
+    assert [(b["step"], b["fault"], b["what"]) for b in history.bad_steps] == [
+        (step, "not finite", name) for step in (3, 6, 7)
+    ]
     moved = [not equal(a, b) for a, b in itertools.pairwise(before)]
     assert [i for i, m in enumerate(moved) if not m] == [2, 5, 6]
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
@@ -67,7 +70,9 @@ def test_a_spoilt_row_is_named_by_the_first_term_it_reaches() -> None:
     model = fresh()
     history = optimise(model, ELBO(), bad, None, Settings(epochs=6, batch_size=17))
     assert history.skipped == 6  # one batch of each epoch
-    assert history.first_bad.endswith("the mean of q(z | x)")
+    assert history.first_bad.endswith("the mean of q(z | x), latent 0, training row 12")
+    assert {tuple(bad["rows"]) for bad in history.bad_steps} == {(11,)}
+    assert history.halvings == 0
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
@@ -83,10 +88,11 @@ def test_a_model_that_is_not_finite_gives_up(spoil, name: str) -> None:
     with torch.no_grad():
         spoil(model)[0] = math.inf
     history = []
-    with pytest.raises(TrainingError, match=r"50 steps in a row, first at step 1: ") as error:
+    with pytest.raises(TrainingError, match=r"not finite, first at step 1: ") as error:
         optimise(model, ELBO(), made(), valid, Settings(epochs=100, batch_size=17), lambda r, h: history.append(h))
     assert name in str(error.value)
-    assert history[-1].skipped == 50 or len(history) == 12
+    assert error.value.history.skipped == 20  # five in a row, four times
+    assert error.value.history.halvings == 3
 
 
 def test_the_best_weights_survive_giving_up() -> None:

@@ -53,7 +53,15 @@ def apply(
             f"{type(network).__name__} gave {tuple(out.shape)} for an input of {tuple(given.shape)}; "
             f"this part needs {(*lead, *expected)}. Give the network outputs={expected}."
         )
-    return out
+    return as_wide(out, given)
+
+
+def as_wide(out: Tensor, given: Tensor) -> Tensor:
+    """Return what a network gave, in a type no narrower than what it was given.
+
+    Under autocast networks give 16-bit numbers, in which a density or a KL would lose all but three digits.
+    """
+    return out.to(torch.promote_types(out.dtype, given.dtype))
 
 
 def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:

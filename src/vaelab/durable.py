@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +19,17 @@ WINDOWS = os.name == "nt"
 RETRIES = 5  # Windows refuses to replace a file that a virus scanner or a sync client holds for a moment
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, previous: Path | None = None) -> None:
     """Put `data` at `path`: after any failure the old file is whole and nothing else is left. See `writing`."""
-    with writing(path) as file:
+    with writing(path, previous) as file:
         file.write(data)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes the place of `path` when all is written; after a failure it leaves no trace.
 
+    With `previous`, the old file goes there once the new one is written: one of the two is whole at any moment.
     Temporary file in the same folder, fsync, rename, fsync of the folder. A link is followed, and stays a
     link. A new file gets the mode of the umask, an existing one keeps its own. Raises `EnvironmentFault`.
     """
@@ -44,12 +46,25 @@ def writing(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if mode is not None:
                 os.chmod(temporary, mode)
+            if previous is not None and path.exists():
+                _replace(path, previous)
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # gone already after a success
         _sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise EnvironmentFault if no file can be made in a folder: trying is the one sure way to know."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{folder} cannot be written to ({error.strerror or error}). Choose another place."
+        ) from None
 
 
 def _replace(temporary: Path, path: Path) -> None:

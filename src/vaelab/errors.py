@@ -60,6 +60,11 @@ class VerificationError(VaelabError, RuntimeError):
     exit_code = 7
 
 
+def one_line(text: str) -> str:
+    """Return a text as a terminal may show it: control characters and what is not printable escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def suggest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Return " Did you mean X?" for the nearest known name, else the list of known names."""
     import difflib

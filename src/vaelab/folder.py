@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .data import Dataset, Schema
-from .errors import DataError, EnvironmentFault, UsageError
-from .options import TrainOptions, read_toml
+from .durable import check_writable, write_durably
+from .errors import DataError, UsageError
+from .options import TrainOptions, read_toml, to_toml
 from .splits import read_splits
 from .training import History
+from .training.checkpoint import has_checkpoint
 
-MODEL_FILE = "model.safetensors"
+MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.toml"
+FREE = ("epochs", "minutes")  # what --resume may change
 
 
 def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
@@ -30,12 +33,52 @@ def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
         name = Path(source).name.split(".")[0].split(":")[0] or "run"
         folder = next(f for n in range(1, 1_000_000) if not (f := Path("runs") / f"{name}-{n}").exists())
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    try:
-        with tempfile.TemporaryDirectory(dir=parent):  # the one sure way to know
-            return folder
-    except OSError as error:
-        reason = error.strerror or error
-        raise EnvironmentFault(f"{parent} cannot be written to ({reason}). Choose another --out.") from None
+    check_writable(parent)
+    return folder
+
+
+def folder_to_resume(name: str, given: TrainOptions) -> tuple[Path, str | None, bool]:
+    """Return the folder of a run to go on with, its source, and whether it is finished.
+
+    Raises UsageError if it is no run's folder, or for options other than the run's.
+    """
+    folder = Path(name)
+    if not (folder / CONFIG_FILE).exists():
+        raise UsageError(f"{name} holds no run to resume: it has no {CONFIG_FILE}. Name a run's folder.")
+    source, options = read_toml(folder / CONFIG_FILE)
+    refuse_other_options(TrainOptions.checked(**options), given)
+    return folder, source, (folder / MODEL_FILE).exists() and not has_checkpoint(folder)
+
+
+def refuse_other_options(recorded: TrainOptions, given: TrainOptions) -> None:
+    """Raise UsageError where options are not those of the run that goes on; its length may be another."""
+    differ = [
+        f"--{name.replace('_', '-')} {getattr(given, name)} (the run: {getattr(recorded, name)})"
+        for name in TrainOptions.names()
+        if name not in FREE and getattr(given, name) != getattr(recorded, name)
+    ]
+    if differ:
+        raise UsageError(
+            f"--resume goes on with the options of the run, but these differ: {', '.join(differ)}. "
+            "Leave them out, or train anew with --out."
+        )
+
+
+def write_config(folder: Path, source: str, options: TrainOptions) -> None:
+    """Write the file that repeats a run."""
+    write_durably(folder / CONFIG_FILE, to_toml(anywhere(source), from_anywhere(options)))
+
+
+def from_anywhere(options: TrainOptions) -> TrainOptions:
+    """Return options that mean the same wherever a later command is run."""
+    if not isinstance(options.validation, str):
+        return options
+    return replace(options, validation=anywhere(options.validation))
+
+
+def anywhere(name: str) -> str:
+    """Return a path as an absolute one, so that it is found wherever a later command is run; other names stay."""
+    return str(Path(name).absolute()) if Path(name.partition(".npz:")[0]).exists() else name
 
 
 def read_history(folder: Path, meta: dict[str, Any]) -> History | None:
@@ -56,7 +99,7 @@ def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], 
     """Return how to read the rows that a run was trained on, split as they were then."""
 
     def reopen() -> dict[str, Dataset]:
-        config = folder / "config.toml"
+        config = folder / CONFIG_FILE
         if not config.exists():
             raise UsageError(f"{folder} has no config.toml, so its rows are not known. Give a SOURCE.")
         source, options = read_toml(config)

@@ -70,14 +70,24 @@ class TrainOptions:
     """Whether the first line of a table names its columns: auto, yes or no."""
     labels: str | None = None
     """The column, or file, that labels the rows; it is not modelled."""
+    ids: str | None = None
+    """The column that names the rows; it is not modelled, and comes back as it stands."""
     missing: str | None = None
-    """Words that mean a missing value, "NA,?" (default: empty, NA, NaN, ?, null, None)."""
+    """Words that mean a missing value, "unknown,n/a", besides the empty cell, NA, NaN, nan, ?, null and None."""
+    inf_as_missing: bool = False
+    """Take infinities for missing values; else they are refused."""
     sep: str | None = None
     """The separator of a table (default: found)."""
+    decimal: str = "."
+    """The sign before decimals in a text table: . or ,"""
     encoding: str = "utf-8"
     """The encoding of a table."""
     size: str | None = None
-    """Resize images to WxH."""
+    """Bring every image to WxH."""
+    fit: str = "stretch"
+    """How an image of another shape gets --size: stretch, crop (keep the middle) or pad (with black)."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read; else they are refused."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

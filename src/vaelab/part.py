@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,20 +13,38 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+_LOCK = threading.Lock()
+_IN_USE: dict[int, tuple[int, list[nn.Module]]] = {}  # id of a model -> how many use it, what was in training mode
 M = TypeVar("M", bound=nn.Module)
 
 
 @contextmanager
-def inference(model: nn.Module) -> Iterator[None]:
-    """Use a model without gradients and in eval mode (no dropout, no running statistics); its mode is put back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode (no dropout, no running statistics); its mode is put back.
+
+    By the last of the threads that use it: put back earlier, dropout would come over the others halfway.
+    """
+    with _LOCK:
+        users, training = _IN_USE.get(id(model), (0, [module for module in model.modules() if module.training]))
+        _IN_USE[id(model)] = (users + 1, training)
+        model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
-        for module in training:
-            module.training = True
+        with _LOCK:
+            users, training = _IN_USE.pop(id(model))
+            if users > 1:
+                _IN_USE[id(model)] = (users - 1, training)
+            else:
+                for module in training:
+                    module.training = True
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Use a model in eval mode and without gradients; its mode is put back."""
+    with evaluating(model), torch.inference_mode():
+        yield
 
 
 def exact(model: M) -> M:
@@ -49,3 +69,28 @@ class Part(nn.Module):
         """Show the plain arguments; modules and tensors show themselves."""
         plain = {k: v for k, v in self.arguments().items() if isinstance(v, (int, float, str, bool, tuple, type(None)))}
         return ", ".join(f"{name}={value!r}" for name, value in plain.items())
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    **{"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)},
+    **{"Tensor": (torch.Tensor,), "nn.Module": (nn.Module,)},
+}
+_ALIASES = {"Shape": "int | Sequence[int]", "Layout": "str", "Values": "str"}
+_SEVERAL = re.compile(r"(?:Sequence|tuple|list)\[(\w+)(?:, \.\.\.)?\]")
+
+
+def fits(value: object, annotation: object) -> bool:
+    """Tell whether a value is of the types that a constructor asks for: scalars, sequences of them, tensors, modules.
+
+    About all other types it says yes, and so it does where an annotation is no text.
+    """
+    kinds = _ALIASES.get(annotation, annotation).split("|") if isinstance(annotation, str) else ["Any"]
+    return any(_is(value, kind.strip()) for kind in kinds)
+
+
+def _is(value: object, kind: str) -> bool:
+    if several := _SEVERAL.fullmatch(kind):
+        return isinstance(value, (tuple, list)) and all(_is(item, several[1]) for item in value)
+    if isinstance(value, bool) and kind in ("int", "float"):  # in Python a truth value is a number
+        return False
+    return kind not in _TYPES or isinstance(value, _TYPES[kind])

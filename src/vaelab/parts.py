@@ -11,7 +11,7 @@ from typing import Any
 from . import likelihoods, models, networks, objectives, posteriors, priors
 from .data import Schema
 from .errors import UsageError, suggest
-from .part import Part
+from .part import Part, fits
 
 NAMESPACES: dict[str, ModuleType] = {
     "prior": priors,
@@ -84,6 +84,9 @@ def parse(role: str, text: str) -> Spec:
                 f"{role} {name} has no argument {key!r}.{suggest(key, allowed) if allowed else ' It takes none.'}"
             )
         arguments[key] = _value(value)
+        expected = inspect.get_annotations(parts[name].__init__).get(key)
+        if not fits(arguments[key], expected):
+            raise UsageError(f"{role} {name}: {key} is {value}, expected {expected}.")
     return Spec(role, name, parts[name], arguments)
 
 

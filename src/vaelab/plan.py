@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,18 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
-from .training import History, Progress, Rows, Settings, optimise, time_per_step
+from .training import (
+    History,
+    Keeper,
+    Progress,
+    Rows,
+    Settings,
+    check_memory,
+    memory_said,
+    optimise,
+    steps_per_epoch,
+    time_per_step,
+)
 
 Report = Callable[[dict[str, Any], History], None]
 
@@ -78,21 +88,28 @@ class Plan:
         with self._threads():
             step = time_per_step(self.model, self.objective, self._rows(self.splits.train), self.settings)
         epochs = self.settings.planned_epochs(len(self.splits.train)) or 0
-        steps = epochs * math.ceil(len(self.splits.train) / self.settings.batch_size)
+        steps = epochs * steps_per_epoch(len(self.splits.train), self.settings.batch_size)
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
 
-    def run(self, report: Report = lambda record, history: None) -> Run:
-        """Train and return the run. Raises TrainingError, which holds the run as far as it came."""
-        validation = self.splits.validation
+    def run(self, report: Report = lambda record, history: None, keeper: Keeper | None = None) -> Run:
+        """Train and return the run. Raises TrainingError, which holds the run as far as it came.
+
+        A keeper keeps the state of the run, and hands in the one to go on from: see `vaelab.keeper`.
+        """
+        train, validation = self.splits.train, self.splits.validation
+        settings = self.settings
         with self._threads():
+            probe = self._rows(train.take([0, 1]))
+            check_memory(self.model, probe, self.objective.samples, rows=len(train), batch_size=settings.batch_size)
             try:
                 history = optimise(
                     self.model,
                     self.objective,
-                    self._rows(self.splits.train),
+                    self._rows(train),
                     None if validation is None else self._rows(validation),
-                    self.settings,
+                    settings,
                     report,
+                    keeper,
                 )
             except TrainingError as error:
                 error.run = self._finished(error.history) if error.history.best else None
@@ -164,11 +181,11 @@ def plan_run(source: Any, **options: Any) -> Plan:
     latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
-    steps_per_epoch = math.ceil(len(splits.train) / settings.batch_size)
-    parts, specs, reason = choose_parts(chosen, recipe, schema, steps_per_epoch)
+    epoch = steps_per_epoch(len(splits.train), settings.batch_size)
+    parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
     # initial weights come from the global generator: seeded here, and put back
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)
         model, objective = recipe(schema.model_shape, latent_dim, **parts)
     check_support(model, splits.schema)

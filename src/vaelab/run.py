@@ -17,8 +17,9 @@ from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
-from .folder import MODEL_FILE, read_history, rows_of
-from .options import TrainOptions, to_toml
+from .folder import MODEL_FILE, read_history, rows_of, write_config
+from .models import Model
+from .options import TrainOptions
 from .parts import registry
 from .report import fragment, page
 from .training import History, Rows
@@ -57,12 +58,14 @@ class Run:
     def write(self, folder: Path, source: str, options: TrainOptions) -> None:
         """Write the run's folder; the model last, so that a folder with a model is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(options.validation, str):
-            options = replace(options, validation=_anywhere(options.validation))
-        records = [] if self.history is None else self.history.records
-        finite = [{k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in records]
-        write_durably(folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in finite).encode())
-        write_durably(folder / "config.toml", to_toml(_anywhere(source), options))
+        history = History() if self.history is None else self.history
+        finite = [
+            {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
+        ]
+        write_durably(folder / "metrics.jsonl", _lines(finite))
+        if history.bad_steps:
+            write_durably(folder / "bad_steps.jsonl", _lines(history.bad_steps))
+        write_config(folder, source, options)
         self.save(folder / MODEL_FILE)
         self.folder = folder
 
@@ -101,10 +104,8 @@ class Run:
         True
         """
         found = []
-        if self.history is not None and self.history.skipped:
-            found.append(
-                f"{self.history.skipped} steps were not finite and were skipped, first {self.history.first_bad}."
-            )
+        if self.history is not None:
+            found += self.history.warnings()
         if self.history is not None and self.history.best is None:
             found.append("no validation bound was finite: these are the last weights. Try a lower --lr or --clip 1000.")
         rows, split = self.rows()
@@ -226,6 +227,10 @@ class Run:
         return fragment(self)
 
 
+def _lines(records: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
 def _under(data: Dataset, schema: Schema) -> Dataset:
     """Return rows under the schema of a run, where they were read under their own."""
     if schema.values == "real" and data.schema.values != "real":
@@ -233,11 +238,6 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
     if data.schema.shape != schema.shape:
         raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
     return replace(data, schema=schema, test=None)
-
-
-def _anywhere(name: str) -> str:
-    """Return a path as an absolute one, so that it is found wherever a later command is run; other names stay."""
-    return str(Path(name).absolute()) if Path(name.partition(".npz:")[0]).exists() else name
 
 
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
@@ -256,6 +256,12 @@ def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     model, schema = modules.get("model"), modules.get("schema")
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")
+    if not isinstance(model, Model):
+        raise ModelFileError(f"{file}: its model is a {type(model).__name__}, which has no terms() and generate().")
+    shape = getattr(getattr(model, "likelihood", None), "shape", schema.model_shape)
+    if shape != schema.model_shape:
+        shapes = (str(shape)[:60], str(schema.model_shape)[:60])
+        raise ModelFileError(f"{file}: its model is of rows {shapes[0]}, its schema of rows {shapes[1]}.")
     folder = path if path.is_dir() else None
     if folder is None:
         return Run(model.eval(), schema, meta)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from .data import Dataset, Schema, as_real, open_source
 from .options import TrainOptions
+
+# the options of `train` that `open_source` knows by the same names
+SOURCE_OPTIONS = tuple(name for name in TrainOptions.names() if name in inspect.signature(open_source).parameters)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,13 @@ def split(data: Dataset, validation: float, seed: int, *, scale: bool = True, sc
 
 def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schema | None = None) -> Splits:
     """Open a source as the options say, and split it; with `schema`, in the units of a run that exists already."""
-    names = ("columns", "drop", "header", "labels", "sep", "encoding", "size", "binarize")
-    how: dict[str, Any] = {name: getattr(options, name) for name in names}
+    how = {name: value for name, value in options.changed().items() if name in SOURCE_OPTIONS}
     if options.missing is not None:
         how["missing"] = tuple(options.missing.split(","))
     data = source if isinstance(source, Dataset) else open_source(source, **how)
     data = as_real(data) if real else data
     if isinstance(options.validation, str):
         alone = split(data, 0, options.seed, schema=schema)
-        return Splits(alone.train, open_source(options.validation, schema=alone.schema), alone.test)
+        held_out = open_source(options.validation, schema=alone.schema, skip_bad=options.skip_bad)
+        return Splits(alone.train, held_out, alone.test)
     return split(data, options.validation, options.seed, schema=schema)

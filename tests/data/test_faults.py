@@ -59,13 +59,13 @@ TEXT_FAULTS: list[tuple[str, str | bytes, Options, type, str]] = [
     ("inf", "a,ratio\n1,2\n2,-inf\n", {}, DataError, 'column "ratio" row 2 is -inf.'),
     ("overflow", "a,ratio\n1,2\n2,1e999\n", {}, DataError, 'column "ratio" row 2 is inf.'),
     (
-        "identifier",
-        "id,b\n9007199254740993,2\n1,3\n",
+        "lone large integer",
+        "a,b\n1,2\n2,3\n9007199254740993,4\n",
         {},
         DataError,
-        'column "id" row 1 holds 9007199254740993, too large',
+        'column "a" row 3 holds 9007199254740993, an integer beyond 2^53, which a float would round.',
     ),
-    ("all constant", "a,b\n1,2\n1,2\n", {}, DataError, "every column is constant or empty"),
+    ("all constant", "a,b\n1,2\n1,2\n", {}, DataError, "every column is constant, empty or a name of rows"),
     (
         "unknown column",
         "age,b\n1,2\n",

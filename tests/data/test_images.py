@@ -43,7 +43,8 @@ def test_modes_are_brought_together_and_counted(tmp_path: Path) -> None:
     assert data.x[1, 0, 0].tolist() == [10, 20, 30]
     assert data.x[1, 0, 7].tolist() == [255, 255, 255]  # clear pixels over white
     assert torch.equal(data.x[0, :, :, 1], torch.as_tensor(GREY))
-    assert "1 image of mode RGBA converted." in data.notes
+    assert "images of modes 1 L, 1 RGBA: all read as RGB." in data.notes
+    assert "1 image with transparency, laid on white." in data.notes
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
@@ -75,11 +76,11 @@ def test_mixed_sizes_are_refused_unless_a_size_is_asked_for(tmp_path: Path) -> N
     put(tmp_path / "odd.png", GREY[:4])
     with pytest.raises(DataError) as caught:
         open_source(tmp_path)
-    assert "2 sizes found (most: 8x6, 3 files; others: odd.png 8x4). Choose --size 8x6" in str(caught.value)
+    assert "2 sizes found (most: 8x6, 3 files; 8x4, 1 file), such as odd.png. Choose --size 8x6" in str(caught.value)
     data = open_source(tmp_path, size="8x6")
     assert data.schema.shape == (6, 8)
     assert torch.equal(data.x[0], torch.as_tensor(GREY))
-    assert "images resized to 8x6." in data.notes
+    assert "images are brought to 8x6; others are stretched." in data.notes
 
 
 def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_black_and_white_images_are_binary_and_films_give_their_first_frame(tmp_
     data = open_source(tmp_path)
     assert data.schema.values == "binary"
     assert torch.equal(data.schema.encode(data.x)[1, 0], torch.as_tensor(GREY > 100).float())
-    assert "1 image animated, first frame kept." in data.notes
+    assert "1 image of several frames, only the first is kept." in data.notes
     put(tmp_path / "1.png", GREY)
     with pytest.raises(DataError, match="expected 0 or 255"):
         open_source(tmp_path, schema=data.schema)

@@ -58,7 +58,7 @@ def test_missing_cells_are_marked_and_counted(tmp_path: Path) -> None:
     assert data.observed.tolist() == [[True, False], [False, True], [True, True]]
     assert said(data, "4 missing values: a 2, b 2.")
     assert said(data, "1 row without any value to model, left out.")
-    assert data.ids.tolist() == [1, 2, 4]
+    assert data.row_numbers.tolist() == [1, 2, 4]
     assert data.x[~data.observed].isnan().all()
     whole = open_source(tmp_path / "t.csv", missing=("NA", "?", "n.a."), schema=data.schema)
     assert len(whole) == 4  # new data keep their rows

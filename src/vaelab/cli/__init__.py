@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from .. import __version__
-from ..errors import VaelabError
+from ..errors import VaelabError, one_line
 from ..options import read_toml
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def run(arguments: list[str]) -> int:
     _plain_where_asked()
     app = build_app()
     try:
-        if "--config" in arguments[:-1]:
-            path = Path(arguments[arguments.index("--config") + 1])
+        if (path := _configuration(arguments)) is not None:
             app.config = (Dict(read_toml(path)[1], source=str(path), use_commands_as_keys=False),)
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -108,9 +107,20 @@ def run(arguments: list[str]) -> int:
         return _fail(f"internal: {what}. This is a bug: run again with --debug and report what it prints.", 1, as_json)
 
 
+def _configuration(arguments: list[str]) -> Path | None:
+    """Return the file whose options stand where none are given: that of --config, or of the run to --resume."""
+    for option, file in {"--config": "", "--resume": "config.toml"}.items():
+        for i, argument in enumerate(arguments):
+            name, given, value = argument.partition("=")
+            if name == option and (given or i + 1 < len(arguments)):
+                path = Path(value if given else arguments[i + 1]) / file
+                return path if path.exists() or option == "--config" else None  # train says what is missing
+    return None
+
+
 def _fail(message: str, code: int, as_json: bool) -> int:
     """Say one line on stderr (with --json an object on stdout as well) and return the code."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    line = one_line(message)
     print(f"error: {line}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": line, "exit": code}))

@@ -36,11 +36,12 @@ def encode(
     from ..data.write import as_frame, check_columns, write_columns
     from ..run import load
     from . import print_csv
+    from .rows import read_rows
 
     if out is not None:
         check_columns(Path(out), force)
     opened = load(run)
-    data, split = opened.data(source)
+    data, split = read_rows(opened, source)
     codes = opened.encode(data, seed=seed)
     columns = {**data.carried(), "z": codes.mean.numpy(), "sd": codes.deviation.numpy()}
     if out is None:

@@ -44,9 +44,10 @@ def evaluate(
     """
     from ..run import load
     from ..training import Progress
+    from .rows import read_rows
 
     opened = load(run)
-    data, split = opened.data(source)
+    data, split = read_rows(opened, source)
     with Progress("off" if quiet else "auto") as progress:
         judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split)
     trained = opened.known_rows(data) if source is not None else 0

@@ -19,6 +19,7 @@ def info(run: str, /, *, as_json: Annotated[bool, Parameter("--json", negative=(
     as_json
         Print one JSON document to stdout.
     """
+    from ..errors import one_line
     from ..files import inspect
     from ..folder import MODEL_FILE
 
@@ -28,8 +29,7 @@ def info(run: str, /, *, as_json: Annotated[bool, Parameter("--json", negative=(
         print(json.dumps(held))
         return
     for key in ("format", "version", "digest", "bytes", "finite"):
-        print(f"{key:12}{held[key]}")
+        print(one_line(f"{key:12}{held[key]}"))
     print(f"{'parameters':12}{json.dumps(held['parameters'])}")
-    meta = held["meta"]
-    for key, value in meta.items() if isinstance(meta, dict) else ():
-        print(f"{key:12}{value if isinstance(value, str) else json.dumps(value)}")
+    for key, value in (held["meta"] or {}).items():
+        print(one_line(f"{key:12}{value if isinstance(value, str) else json.dumps(value)}"))

@@ -50,6 +50,7 @@ def interpolate(
     from ..errors import UsageError
     from ..pictures import path_picture
     from ..run import load
+    from .rows import read_rows
 
     opened = load(run)
     check_target(Path(out), opened.schema, force)
@@ -58,7 +59,7 @@ def interpolate(
             raise UsageError("give rows of a source, or --codes, not both.")
         places = read_codes(codes, opened.latent_dim)[0]
     else:
-        data, _ = opened.data(source)
+        data, _ = read_rows(opened, source)
         places = opened.encode(data.take(_numbers(rows or "1,2", len(data)))).mean.numpy()
     found = opened.interpolate(places, steps=steps, path=path)
     if out.endswith(".png"):

@@ -37,10 +37,11 @@ def reconstruct(
     from ..durable import write_durably
     from ..pictures import reconstruction_picture
     from ..run import load
+    from .rows import read_rows
 
     opened = load(run)
     check_target(Path(out), opened.schema, force)
-    data, split = opened.data(source)
+    data, split = read_rows(opened, source)
     if out.endswith(".png"):
         write_durably(Path(out), reconstruction_picture(opened, data))
     else:

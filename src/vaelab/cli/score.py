@@ -46,11 +46,12 @@ def score(
     from ..run import load
     from ..training import Progress
     from . import print_csv
+    from .rows import read_rows
 
     if out is not None:
         check_columns(Path(out), force)
     opened = load(run)
-    data, split = opened.data(source)
+    data, split = read_rows(opened, source)
     with Progress("off" if quiet else "auto") as progress:
         scores = opened.score(data, samples=samples, units=units, seed=seed, tick=progress.tick)
     columns = {**data.carried(), "log_likelihood": scores.numpy()}

@@ -23,6 +23,7 @@ def train(
     as_json: Annotated[bool, Parameter("--json", negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
     config: str | None = None,
+    resume: str | None = None,
     report: bool = True,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
@@ -45,19 +46,31 @@ def train(
         No progress.
     config
         A TOML file of options, such as the config.toml of a run; options given here win.
+    resume
+        The folder of a run that was stopped: go on where it was; only --epochs and --minutes may be other ones.
     report
         Write report.html, the page that shows the run.
     """
-    from ..folder import claim_folder
+    from ..folder import claim_folder, folder_to_resume
+    from ..keeper import Keeper
     from ..plan import plan_run
     from ..training import Progress
     from .report import report_beside
 
-    if source is None and config is not None:
+    if resume is not None:
+        if source is not None or out is not None or config is not None or force:
+            raise UsageError("--resume RUN takes no SOURCE, --out, --config or --force: the run knows them.")
+        folder, source, done = folder_to_resume(resume, options)
+        if done:
+            print(f"{folder} is finished: there is nothing to resume.", file=sys.stderr)
+            print(json.dumps({"run": str(folder), "stopped": "finished before"}) if as_json else folder)
+            return 0
+    elif source is None and config is not None:
         source = read_toml(Path(config))[0]
     if source is None:
         raise UsageError("train needs a SOURCE: a name (digits, mnist, frey-faces), a file or a folder of images.")
-    folder = claim_folder(out, source, force=force)
+    if resume is None:
+        folder = claim_folder(out, source, force=force)
     plan = plan_run(source, **{name: getattr(options, name) for name in TrainOptions.names()})
     if not quiet or dry_run:
         print(plan.describe(), file=sys.stderr)
@@ -66,19 +79,32 @@ def train(
         if as_json:
             print(json.dumps({"plan": plan.describe().splitlines(), "estimate": plan.estimate()}))
         return 0
-    with Progress("off" if quiet else "auto") as progress:
-        try:
-            run = plan.run(progress.report)
-        except TrainingError as error:
-            if error.run is not None:
-                error.run.write(folder, source, options)
-                raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
-            raise
-    run.write(folder, source, options)
-    page = report_beside(run) if report else None
-    for line in run.warnings():
+    with Keeper(
+        folder,
+        source,
+        options,
+        plan.splits,
+        resume=resume is not None,
+        notes=lambda note: print(f"warning: {note}", file=sys.stderr),
+    ) as keeper:
+        with Progress("off" if quiet else "auto") as progress:
+            try:
+                run = plan.run(progress.report, keeper)
+            except TrainingError as error:
+                if error.run is not None:
+                    error.run.write(folder, source, options)
+                keeper.finished()  # going on would end the same way
+                if error.run is not None:
+                    raise TrainingError(f"{error} The best weights before that are in {folder}.") from error
+                raise
+        run.write(folder, source, options)
+        assert run.history is not None
+        stopped = run.history.stopped == "interrupted"
+        if not stopped:
+            keeper.finished()
+    page = report_beside(run) if report and not stopped else None
+    for line in [] if stopped else run.warnings():
         print(f"warning: {line}", file=sys.stderr)
-    assert run.history is not None
     if as_json:
         best = run.history.best or {}
         document = {
@@ -92,8 +118,10 @@ def train(
         if not quiet:
             example = "new.png" if run.schema.layout == "image" else "new.csv"
             print(f"stopped  {run.history.stopped}", file=sys.stderr)
+            if stopped:
+                print(f"resume   vaelab train --resume {folder}", file=sys.stderr)
             if page is not None:
                 print(f"report   {page}", file=sys.stderr)
             print(f"next     vaelab evaluate {folder}     vaelab generate {folder} -n 64 -o {example}", file=sys.stderr)
         print(folder)
-    return 130 if run.history.stopped == "interrupted" else 0
+    return keeper.signals.exit_code if stopped else 0

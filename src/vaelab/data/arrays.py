@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,25 @@ LABEL_KEYS = ("y_train", "y", "labels", "y_test")
 WIDEST_GRID = 1024
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, decompressed if it is gzip. Raises DataError."""
+def read_parts(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file in pieces of 1 MB, decompressed if it is gzip. Raises DataError."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with open(path, "rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            with gzip.GzipFile(fileobj=raw) if packed else raw as file:
+                while part := file.read(2**20):
+                    yield part
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{path} is damaged: its gzip stream is cut or altered. Fetch it again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, decompressed if it is gzip. Raises DataError."""
+    return b"".join(read_parts(path))
 
 
 def read_idx(path: Path) -> Array:
@@ -145,10 +154,17 @@ def two_valued(x: Array, top: int) -> bool:
     return all(bool(((part == 0) | (part == top)).all()) for part in np.array_split(x, 64))
 
 
-def array_dataset(name: str, x: Array, schema: Schema | None = None, labels: Array | None = None) -> Dataset:
+def array_dataset(
+    name: str,
+    x: Array,
+    schema: Schema | None = None,
+    labels: Array | None = None,
+    *,
+    inf_as_missing: bool = False,
+) -> Dataset:
     """Return rows of an array: 8-bit images, else binary, integer (at most 1,024 steps) or real values.
 
-    With a schema, the rows are new data for it.
+    With a schema, the rows are new data for it; infinities are refused, or missing values.
     Raises DataError for text, infinities, another shape, other values.
     """
     x = np.asarray(x)
@@ -167,6 +183,8 @@ def array_dataset(name: str, x: Array, schema: Schema | None = None, labels: Arr
     values = x.astype(np.float64)
     if integers and x.dtype.itemsize == 8 and np.abs(values).max() > 2**53:
         raise DataError(f"{name}: integers above 2^53 would be rounded. Leave that column out, or pass floats.")
+    if inf_as_missing:
+        values = np.where(np.isinf(values), np.nan, values)
     _refuse_infinite(name, values)
     missing = np.isnan(values)
     if missing.all():
@@ -184,7 +202,9 @@ def _refuse_infinite(name: str, values: Array) -> None:
     bad = np.argwhere(np.isinf(values))
     if len(bad):
         row, *index = bad[0].tolist()
-        raise DataError(f"{name}: row {row + 1} entry {index} is {values[tuple(bad[0])]}. Replace it or mark it NaN.")
+        raise DataError(
+            f"{name}: row {row + 1} entry {index} is {values[tuple(bad[0])]}. Replace it or use --inf-as-missing."
+        )
 
 
 def under(schema: Schema, data: Dataset, source: str) -> Dataset:
@@ -199,7 +219,8 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
         if schema.values == "binary" and not schema.stochastic and schema.binarize != "threshold":
             wrong, allowed = (x != low) & (x != high), f"{low} or {high}"
         else:
-            wrong, allowed = (x < low) | (x > high), f"an integer from {low} to {high}"
+            wrong = (x < low) | (x > high)
+            allowed = f"{'a category known' if schema.values == 'category' else 'an integer'} from {low} to {high}"
             if x.is_floating_point():
                 wrong |= x != x.round()
         if x.is_floating_point():
@@ -210,4 +231,4 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
             got = f"{x[tuple(bad[0])].item():g}"
             more = f" ({count(len(bad), 'such value')})"
             raise DataError(f"{source}: {schema.entry(tuple(index))} row {row + 1} is {got}, expected {allowed}{more}.")
-    return data.checked()
+    return data.checked(source)

@@ -18,6 +18,8 @@ from .schema import Schema
 from .words import count
 
 FEWEST_ROWS = 10
+# in model units: its square over the smallest variance that a part can learn, e^-20, in 10^5 entries is within float32
+LARGEST = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +27,9 @@ class Dataset:
     """N rows as the user has them, their schema, and what was decided on the way.
 
     x         (N, *shape): uint8 (8-bit images), int32 (16-bit images), else float64, NaN where unobserved
-    observed  bool (N, *shape), or None where every entry is observed
-    labels    (N,) or None; ids (N,) or None: row numbers, file names
+    observed  bool (N, *shape), or None where every entry is observed; made of the NaN of x if it is not given
+    labels    (N,) or None; ids (N,) or None: names of the rows, as the user gave them, or of their files
+    numbers   (N,) where each row stood in its source, from 1; None where they are 1..N
     condition (N, C) float, what p and q are given beside x, or None
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
@@ -41,9 +44,22 @@ class Dataset:
     observed: Tensor | None = None
     labels: NDArray[Any] | None = None
     ids: NDArray[Any] | None = None
+    numbers: NDArray[np.int64] | None = None
     condition: Tensor | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.x.is_floating_point() or not bool((nan := self.x.isnan()).any()):
+            return
+        if self.observed is None:
+            object.__setattr__(self, "observed", ~nan)
+        elif bool((nan & self.observed).any()):  # it would be taken for an observed 0
+            bad = (nan & self.observed).flatten(1)
+            raise DataError(
+                f"{self.schema.name}: {count(int(bad.sum()), 'NaN')} in x where the mask says that it was observed, "
+                f"first in row {int(bad.any(1).nonzero()[0]) + 1}. Let observed be False there, or leave it out."
+            )
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -55,6 +71,16 @@ class Dataset:
         return None if self.observed is None else self.schema.arrange(self.observed)
 
     @property
+    def row_numbers(self) -> NDArray[np.int64]:
+        """Where each row stood in its source, from 1: (N,)."""
+        return np.arange(1, len(self) + 1) if self.numbers is None else self.numbers
+
+    @property
+    def names(self) -> NDArray[Any]:
+        """What to call each row: its id where it has one, else its number in its source: (N,)."""
+        return self.row_numbers if self.ids is None else self.ids
+
+    @property
     def digest(self) -> str:
         """SHA-256 of shape, type, values and name, in hexadecimal: equal for equal rows in equal order."""
         total = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype} {self.schema.name}\n".encode())
@@ -63,8 +89,8 @@ class Dataset:
         return total.hexdigest()
 
     def carried(self) -> dict[str, NDArray[Any]]:
-        """Return what goes with the rows into any output: "id" and "label", (N,), where they are known."""
-        known = {"id": self.ids, "label": self.labels}
+        """Return what goes with the rows into any output: "id" (else their numbers) and "label", (N,), where known."""
+        known = {"id": self.numbers if self.ids is None else self.ids, "label": self.labels}
         return {name: values for name, values in known.items() if values is not None}
 
     def describe(self) -> str:
@@ -84,6 +110,7 @@ class Dataset:
             observed=None if self.observed is None else self.observed[picked],
             labels=None if self.labels is None else self.labels[where],
             ids=None if self.ids is None else self.ids[where],
+            numbers=self.row_numbers[where],
             condition=None if self.condition is None else self.condition[picked],
             test=None,
         )
@@ -103,8 +130,7 @@ class Dataset:
         if not held:
             return self, None
         shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        known = self if self.ids is not None else replace(self, ids=np.arange(1, len(self) + 1))
-        return replace(known.take(shuffled[held:]), test=self.test), known.take(shuffled[:held])
+        return replace(self.take(shuffled[held:]), test=self.test), self.take(shuffled[:held])
 
     def _held_out(self, validation: float | int) -> int:
         if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not validation >= 0:
@@ -135,20 +161,20 @@ class Dataset:
         return replace(fitted, test=None if self.test is None else self.test.with_schema(schema)).checked()
 
     def with_schema(self, schema: Schema) -> Dataset:
-        """Return these rows in the units of another schema. Raises DataError if one is beyond float32."""
+        """Return these rows in the units of another schema. Raises DataError if one is too large."""
         return replace(self, schema=schema).checked()
 
-    def checked(self) -> Dataset:
-        """Return this data set. Raises DataError if an encoded value is beyond float32."""
+    def checked(self, source: str | None = None) -> Dataset:
+        """Return this data set. Raises DataError, naming source and row, if an encoded value is too large."""
         if self.schema.values == "real" and self.x.dtype == torch.float64:
-            largest = torch.finfo(torch.float32).max
             encoded = (self.x - self.schema.loc) / self.schema.scale
-            bad = torch.nonzero(encoded.abs() > largest)
+            bad = torch.nonzero(encoded.abs() > LARGEST)
             if len(bad):
                 row, *index = bad[0].tolist()
-                where = f"{self.schema.entry(tuple(index))} row {row + 1}"
+                where = f"{self.schema.entry(tuple(index))} row {self.row_numbers[row]}"
                 got = f"{self.x[tuple(bad[0])].item():g}"
-                raise DataError(f"{self.schema.name}: {where} is {got}, beyond float32 in model units. Rescale it.")
+                file = source or self.schema.name
+                raise DataError(f"{file}: {where} is {got}, beyond float32 in model units. Correct or rescale it.")
         return self
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import warnings
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,146 +11,132 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, UsageError
+from ..errors import DataError
 from .arrays import image_dataset, two_valued, under
 from .dataset import Dataset
+from .image_files import SUFFIXES, list_images, name, read_image
+from .reading import FITS, Reading
 from .schema import Schema
-from .words import count, some
+from .words import count, show
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-MOST_PIXELS = 1 << 26
+NAMED = 20  # unreadable files that one message names
+SMALLEST = 2
+ASIDE = re.compile(r"\([^)]*\)|'[^']*'|<[^>]*>")  # what Pillow says of addresses, paths and numbers of bytes
 
 
-def open_folder(folder: Path, size: str | tuple[int, int] | None, schema: Schema | None) -> Dataset:
+def open_folder(folder: Path, reading: Reading, schema: Schema | None, *, skip_bad: bool = False) -> Dataset:
     """Return the images under a folder, sorted by name; folders of classes give labels, file names the ids.
 
-    Raises DataError if there are none, if some cannot be read (all are named), if sizes or depths are mixed.
+    All files are read before anything is said. Raises DataError if there are none, if some cannot be read (unless
+    `skip_bad`, which counts them in a note), if sizes or depths are mixed.
     """
-    files, notes = _list(folder)
-    target = _size(size)
-    colour = None if schema is None or schema.layout != "image" else len(schema.shape) == 3
-    images, seen = _read_all(folder, files)
-    if target is not None:
-        images = [image.resize(target) if image.size != target else image for image in images]
-    _same_size(files, images)
-    deep = sum(image.mode == "I" for image in images)
-    if 0 < deep < len(images):
-        raise DataError(f"{folder.name}: {deep:,} of {len(images):,} images have 16 bits. Convert all to one depth.")
-    if not deep:
-        grey = all(image.mode == "L" for image in images) if colour is None else not colour
-        images = [image.convert("L" if grey else "RGB") for image in images]
-        seen.pop(f"of mode {'L' if grey else 'RGB'} converted", None)
-    if schema is not None and (deep > 0) != (schema.grid[1] > 255):
-        depths = (16, 8) if deep else (8, 16)
-        raise DataError(f"{folder.name}: images of {depths[0]} bits, the model was trained on {depths[1]} bits.")
-    notes += [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
-    if target is not None:
-        notes.append(f"images resized to {target[0]}x{target[1]}.")
-    x = np.stack([np.asarray(image, dtype=np.int32 if deep else np.uint8) for image in images])
-    if schema is not None and schema.grid == (0, 1) and two_valued(x, 255):
-        x //= 255  # a picture of an array of 0 and 1, such as this package writes
+    title = folder.name or folder.resolve().name
+    found, notes, bad = list_images(folder)
+    if not found and not bad:
+        raise DataError(f"no images in {folder} (looked for {', '.join(s[1:] for s in SUFFIXES)}).")
+    images, seen = _read_all(folder, found, reading, bad)
+    files = list(images)
+    notes += _judged(title, len(found), files, bad, skip_bad)
+    pixels, modes = _one_kind(title, images, seen, schema)
+    notes += modes + [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
+    if reading.size is not None:
+        notes.append(f"images are brought to {reading.size[0]}x{reading.size[1]}; others are {FITS[reading.fit]}.")
+    if schema is not None and schema.grid == (0, 1) and two_valued(pixels, 255):
+        pixels //= 255  # a picture of an array of 0 and 1, such as this package writes
     classes = [file.split("/")[0] if "/" in file else "" for file in files]
     labels: NDArray[Any] | None = None
     if all(classes) and len(set(classes)) > 1:
         labels = np.array(classes)
         notes.append(f"{len(set(classes))} folders taken as labels.")
-    data = image_dataset(folder.name, x, tuple(notes), labels=labels, ids=np.array(files))
-    return data if schema is None else under(schema, replace(data, schema=schema), folder.name)
+    data = image_dataset(title, pixels, tuple(notes), labels=labels, ids=np.array(files))
+    if schema is not None:
+        return under(schema, replace(data, schema=schema), title)
+    return replace(data, schema=data.schema.replace(reading=reading.pairs()))
 
 
-def _list(folder: Path) -> tuple[list[str], list[str]]:
-    """Return image files as sorted relative names, and a note of skipped files. Links are not followed."""
-    found: list[str] = []
-    skipped = 0
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            if file.startswith(".") or not file.lower().endswith(SUFFIXES):
-                skipped += 1
-            else:
-                found.append((Path(place) / file).relative_to(folder).as_posix())
-    if not found:
-        raise DataError(f"no images in {folder} (looked for {', '.join(s[1:] for s in SUFFIXES)}).")
-    return sorted(found), [f"{count(skipped, 'other file')} skipped."] if skipped else []
-
-
-def _size(size: str | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    parts = size.lower().split("x") if isinstance(size, str) else [str(n) for n in size]
-    if len(parts) not in (1, 2) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise UsageError(f"size is {size!r}: expected WIDTHxHEIGHT, such as 64x48, or one number.")
-    return int(parts[0]), int(parts[-1])
-
-
-def _read_all(folder: Path, files: list[str]) -> tuple[list[Image], Counter[str]]:
-    """Return every image in mode L, RGB or I, and what had to be done. Raises DataError naming bad files."""
-    from PIL.Image import DecompressionBombError
-
-    images: list[Image] = []
+def _read_all(
+    folder: Path, files: list[str], reading: Reading, bad: list[str]
+) -> tuple[dict[str, Image], Counter[str]]:
+    """Return every image that can be read, of the size asked for, and what had to be done; the others go to `bad`."""
+    images: dict[str, Image] = {}
     seen: Counter[str] = Counter()
-    bad: list[str] = []
     for file in files:
+        here: Counter[str] = Counter()
         try:
-            images.append(_read(folder / file, seen))
-        except (OSError, ValueError, SyntaxError, EOFError, Warning, DecompressionBombError) as error:
-            reason = str(error).split("(")[0].split("'")[0].strip() or type(error).__name__
-            bad.append(f"{file} ({reason})")
-    if bad:
-        many = f"{len(bad):,} of {count(len(files), 'image')} cannot be read"
-        raise DataError(f"{folder.name}: {many}: {', '.join(bad)}. Remove or replace them.")
+            images[file] = _sized(read_image(folder / file, here), reading)
+        except Exception as error:  # damaged bytes make Pillow raise almost anything
+            said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = show(" ".join(ASIDE.sub("", said).split()) or type(error).__name__, 60)[1:-1]
+            bad.append(f"{name(file)} ({reason})")
+        else:
+            seen += here
     return images, seen
 
 
-def _read(path: Path, seen: Counter[str]) -> Image:
-    from PIL import Image, ImageOps
+def _sized(image: Image, reading: Reading) -> Image:
+    from PIL import ImageOps
 
-    if path.stat().st_size == 0:
-        raise ValueError("empty file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(path)
-    with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} pixels are too many")
-        if getattr(image, "n_frames", 1) > 1:
-            seen["animated, first frame kept"] += 1
-        if image.getexif().get(0x0112, 1) != 1:
-            seen["turned upright by EXIF"] += 1
-        upright = ImageOps.exif_transpose(image)
-        mode = upright.mode
-        if mode in SIXTEEN:
-            return _sixteen(upright)
-        if mode == "F":
-            raise ValueError("float pixels")
-        seen[f"of mode {mode} converted"] += 1
-        if mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in upright.info:
-            over = Image.new("RGBA", upright.size, "white")
-            over.alpha_composite(upright.convert("RGBA"))
-            return over.convert("L" if mode in ("LA", "La") else "RGB")
-        return upright.convert("L" if mode in ("1", "L") else "RGB")
+    if reading.size is None or image.size == reading.size:
+        return image
+    if reading.fit == "crop":
+        return ImageOps.fit(image, reading.size)
+    return ImageOps.pad(image, reading.size, color=0) if reading.fit == "pad" else image.resize(reading.size)
 
 
-def _sixteen(image: Image) -> Image:
-    """Return a 16-bit image in the 32-bit integer mode, which keeps every value."""
-    whole = image.convert("I")
-    low, high = whole.getextrema()
-    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 <= low <= high <= 65535):
-        raise ValueError(f"pixels from {low} to {high}, beyond 16 bits")
-    return whole
+def _judged(title: str, total: int, files: list[str], bad: list[str], skip_bad: bool) -> list[str]:
+    """Return the note of bad files that are skipped. Raises DataError if they are not, or if no other is left."""
+    if not bad:
+        return []
+    more = f", and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
+    what = f"{len(bad):,} of {count(total, 'image')} cannot be read: {', '.join(bad[:NAMED])}{more}."
+    if skip_bad and files:
+        return [f"skipped: {what}"]
+    raise DataError(f"{title}: {what} Remove them{' or use --skip-bad' if files else ''}.")
 
 
-def _same_size(files: list[str], images: list[Image]) -> None:
-    sizes = Counter(image.size for image in images)
-    if len(sizes) == 1:
-        return
-    (width, height), number = sizes.most_common(1)[0]
-    others = [f"{f} {i.width}x{i.height}" for f, i in zip(files, images) if i.size != (width, height)]
-    raise DataError(
-        f"{len(sizes)} sizes found (most: {width}x{height}, {count(number, 'file')}; others: {some(others)})."
-        f" Choose --size {width}x{height} to resize."
-    )
+def _one_kind(
+    title: str, images: dict[str, Image], seen: Counter[str], schema: Schema | None
+) -> tuple[NDArray[Any], list[str]]:
+    """Return the pixels of all images, (N, H, W) or (N, H, W, 3), and a note of their modes if they are mixed.
+
+    Raises DataError for mixed sizes or depths, and where the depth is not that of the schema.
+    """
+    _same_size(title, images)
+    deep = sum(image.mode == "I" for image in images.values())
+    if 0 < deep < len(images):
+        raise DataError(f"{title}: {deep:,} of {len(images):,} images have 16 bits. Convert all to one depth.")
+    if schema is not None and (deep > 0) != (schema.grid[1] > 255):
+        depths = (16, 8) if deep else (8, 16)
+        raise DataError(f"{title}: images of {depths[0]} bits, the model was trained on {depths[1]} bits.")
+    if deep:
+        # smoothing overshoots: 8-bit images are cut by Pillow, these here
+        return np.stack([np.asarray(i, dtype=np.int32).clip(0, 65535) for i in images.values()]), []
+    grey = all(image.mode == "L" for image in images.values())
+    if schema is not None and schema.layout == "image":
+        grey = len(schema.shape) == 2
+    mode = "L" if grey else "RGB"
+    modes = {key: seen.pop(key) for key in sorted(seen) if key.startswith("of mode ")}
+    notes = []
+    if set(modes) != {f"of mode {mode}"}:
+        counts = ", ".join(f"{number:,} {key.removeprefix('of mode ')}" for key, number in modes.items())
+        notes.append(f"images of modes {counts}: all read as {'grey' if grey else 'RGB'}.")
+    return np.stack([np.asarray(image.convert(mode)) for image in images.values()]), notes
+
+
+def _same_size(title: str, images: dict[str, Image]) -> None:
+    sizes = Counter(image.size for image in images.values()).most_common()
+    (width, height), _ = sizes[0]
+    if len(sizes) > 1:
+        found = "; ".join(f"{w}x{h}, {count(number, 'file')}" for (w, h), number in sizes[:NAMED])
+        other = next(file for file, image in images.items() if image.size != (width, height))
+        raise DataError(
+            f"{title}: {len(sizes)} sizes found (most: {found}{'; ...' if len(sizes) > NAMED else ''}), "
+            f"such as {name(other)}. Choose --size {width}x{height} [--fit crop or pad]."
+        )
+    if min(width, height) < SMALLEST:
+        raise DataError(
+            f"{title}: images of {width}x{height} pixels are too small: expected {SMALLEST}x{SMALLEST} at least."
+        )

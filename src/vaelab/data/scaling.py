@@ -27,7 +27,8 @@ def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     overflow = torch.nonzero(~torch.isfinite(scale))
     if len(overflow):
         entry = schema.entry(tuple(overflow[0].tolist()))
-        raise DataError(f"{schema.name}: {entry} holds values too large to square in float64. Rescale it.")
+        largest = torch.nan_to_num(x[(slice(None), *overflow[0].tolist())]).abs().max().item()
+        raise DataError(f"{schema.name}: {entry} holds {largest:g}, too large to square in float64. Rescale it.")
     floor = SMALLEST_RELATIVE_SPREAD * loc.abs()
     flat = scale <= floor
     # all but one of the observed values are the median

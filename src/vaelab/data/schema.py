@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import DataError, UsageError
 from ..noise import Noise
 from ..part import Part
+from .reading import Pairs, Reading
 from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
@@ -30,9 +31,10 @@ class Schema(Part):
     low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories
     binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
     columns    names of the modelled columns of a table, in the order of x
-    constants  (name, value) of columns that never vary: stored, not modelled, reproduced on output
+    constants  (name, value) of columns that never vary, numbers or words: stored, not modelled, reproduced on output
     order      all columns in the user's order; one that is neither modelled nor constant had no values at all
     dtypes     the user's type of each column in `order`, so that integers come back as integers
+    reading    (name, value) of how the files are read, see `Reading`: new data are read in the same way
     loc, scale float64, broadcastable to `shape`, used where the values are real
 
     Raises UsageError where the arguments contradict each other.
@@ -56,9 +58,10 @@ class Schema(Part):
         high: int | None = None,
         binarize: str | None = None,
         columns: tuple[str, ...] | None = None,
-        constants: tuple[tuple[str, float], ...] = (),
+        constants: tuple[tuple[str, float | str], ...] = (),
         order: tuple[str, ...] | None = None,
         dtypes: tuple[str, ...] | None = None,
+        reading: Pairs = (),
         loc: Tensor | None = None,
         scale: Tensor | None = None,
     ) -> None:
@@ -66,12 +69,25 @@ class Schema(Part):
         self.name, self.layout, self.values, self.binarize = name, layout, values, binarize
         self.shape, self.low, self.high = tuple(shape), low, high
         self.columns, self.order, self.dtypes = columns, order, dtypes
-        self.constants = tuple((str(key), float(value)) for key, value in constants)
+        self.constants = tuple((str(k), v if isinstance(v, str) else float(v)) for k, v in constants)
+        self.reading = Reading.of(reading).pairs()
         self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
         self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
         self._check()
 
+    def _check_types(self) -> None:
+        # a file may give anything, and what is wrong here would be found out only when rows are written
+        for name, known in (("layout", get_args(Layout)), ("values", get_args(Values))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"Schema: {name} is {show(getattr(self, name))}, expected {', '.join(known)}.")
+        if not all(size > 0 for size in self.shape):
+            raise UsageError(f"Schema: rows of shape {self.shape} have no entries.")
+        for kind in self.dtypes or ():
+            if kind.startswith(("Int", "UInt")) and kind.lstrip("UInt") not in ("8", "16", "32", "64", "128"):
+                raise UsageError(f"Schema: {show(kind)} is no type of integers.")
+
     def _check(self) -> None:
+        self._check_types()
         if self.values != "real" and (self.low is None or self.high is None or self.low >= self.high):
             raise UsageError(f"Schema: {self.values} values need low < high, got {self.low} and {self.high}.")
         if self.binarize is not None and (self.binarize not in BINARIZATIONS or self.values != "binary"):
@@ -82,6 +98,11 @@ class Schema(Part):
             raise UsageError(f"Schema: {len(self.columns)} columns do not make rows of shape {self.shape}.")
         if self.dtypes is not None and len(self.dtypes) != len(self.user_columns):
             raise UsageError(f"Schema: {len(self.dtypes)} dtypes for {len(self.user_columns)} columns.")
+        for tensor in (self.loc, self.scale):
+            if tensor.ndim > len(self.shape) or any(
+                a not in (1, b) for a, b in zip(tensor.shape[::-1], self.shape[::-1])
+            ):
+                raise UsageError(f"Schema: loc or scale {tuple(tensor.shape)} do not fit rows of shape {self.shape}.")
         if not bool((self.scale > 0).all()) or not bool(torch.isfinite(self.scale).all()):
             raise UsageError("Schema: every scale must be positive and finite.")
 

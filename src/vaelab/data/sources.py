@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError, suggest
 from .arrays import array_dataset, pick, read_idx, read_npy, read_npz
+from .asked import Asked
+from .columns import Cells, FrameCells, TextCells
 from .dataset import Dataset
 from .images import open_folder
 from .known import KNOWN, binarized, open_known
+from .reading import Reading
 from .schema import Schema
-from .table import Column, Picked, frame_column, keep, known_dataset, stem, table_dataset, text_column, wanted
+from .table import Picked, open_table
 from .text import read_text
-from .words import reason
+from .words import count, reason
 
-MISSING = ("", "NA", "NaN", "nan", "?", "null", "None")
 ARRAY_NAME = re.compile(r"\.(npy|npz|idx|idx\.gz)$|-idx\d-[a-z]+(\.gz)?$")
 TABLE_NAME = re.compile(r"\.(csv|tsv|txt)(\.gz)?$|\.parquet$")
 KINDS = "digits, mnist, frey-faces, a folder of images, .npy, .npz, .idx, .csv, .tsv, .parquet"
@@ -33,12 +35,17 @@ def open_source(
     *,
     columns: Picked = None,
     drop: Picked = None,
-    header: str = "auto",
+    header: str | None = None,
     labels: Any = None,
-    missing: Sequence[str] = MISSING,
+    ids: str | None = None,
+    missing: Sequence[str] | None = None,
+    inf_as_missing: bool | None = None,
     sep: str | None = None,
-    encoding: str = "utf-8",
+    decimal: str | None = None,
+    encoding: str | None = None,
     size: str | tuple[int, int] | None = None,
+    fit: str | None = None,
+    skip_bad: bool = False,
     binarize: str | None = None,
     schema: Schema | None = None,
 ) -> Dataset:
@@ -47,24 +54,38 @@ def open_source(
     source   "digits", "mnist", "frey-faces"; a file .npy .npz (or file.npz:key) .idx .csv .tsv .parquet;
              a folder of images; an array, a tensor, a data frame, a torch data set
     columns, drop   columns of a table to keep or leave out: names and 1-based ranges, "1-3,quality"
-    header, sep, encoding, missing   how text tables are read; an empty cell is always missing
     labels   the column of a table, or the array (or its file) that labels the rows; it is not modelled
-    size     "WxH": resize images, which otherwise must be of one size
+    ids      the column of a table that names the rows; it is not modelled
+    skip_bad   leave out images that cannot be read, with a note; else they are refused
     binarize "stochastic", "threshold", "fixed" (MNIST's published draw) or "none"
-    schema   the schema of a model: the source is then new data for it, columns are matched by name
+    schema   the schema of a model: the source is then new data for it, columns are matched by name, and what is not
+             given here is read as the model's data were
+    the others: see `Reading`
 
     Raises DataError for data that cannot be used, UsageError for options that do not fit the source.
 
     >>> data.open_source([[1.5, 2.0], [0.5, 4.0]]).schema.describe()
     'real arrays of shape (2,)'
     """
-    options = {"--columns": columns, "--drop": drop, "--sep": sep, "--size": size}
+    how = {
+        "header": header,
+        "sep": sep,
+        "decimal": decimal,
+        "encoding": encoding,
+        "missing": missing,
+        "inf_as_missing": inf_as_missing,
+        "size": size,
+        "fit": fit,
+        "ids": ids,
+        "labels": labels if isinstance(labels, str) and _is_table(source) else None,
+    }
+    given = {**how, "columns": columns, "drop": drop, "skip_bad": skip_bad or None}
     # new data are read as the model's were; a model of real numbers says nothing, then the option counts
     rule = binarize if schema is None else schema.binarize or binarize or "none"
-    if isinstance(source, (str, Path)):
-        data = _open_path(source, options, header, labels, tuple(missing), encoding, rule, schema)
-    else:
-        data = _open_object(source, options, labels, schema)
+    reading = Reading.of(() if schema is None else schema.reading, **how)
+    named = frozenset(name for name, value in given.items() if value is not None)
+    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named)
+    data = _open_path(source, asked) if isinstance(source, (str, Path)) else _open_object(source, asked)
     if schema is not None:
         return data if data.schema is schema else _known_under(data, schema, str(source))
     return data if str(source) in KNOWN else binarized(data, binarize)
@@ -81,54 +102,40 @@ def _known_under(data: Dataset, schema: Schema, source: str) -> Dataset:
     return replace(data, schema=schema, test=None if data.test is None else replace(data.test, schema=schema))
 
 
-def _only(options: dict[str, Any], kind: str, *fitting: str) -> None:
-    for name, value in options.items():
-        if value is not None and name not in fitting:
-            meant = "folders of images" if name == "--size" else "text tables" if name == "--sep" else "tables"
-            raise UsageError(f"{name} applies to {meant}, not to {kind}.")
+def stem(path: Path) -> str:
+    """Return the name of a file without folders and suffixes: "wine_red" of "data/wine_red.csv.gz"."""
+    return Path(path.name.removesuffix(".gz")).stem
 
 
-def _open_path(
-    source: str | Path,
-    options: dict[str, Any],
-    header: str,
-    labels: Any,
-    missing: tuple[str, ...],
-    encoding: str,
-    binarize: str | None,
-    schema: Schema | None,
-) -> Dataset:
+def _is_table(source: Any) -> bool:
+    """Whether labels can be one of its columns: a text table, a parquet file, a data frame."""
+    if isinstance(source, (str, Path)):
+        return TABLE_NAME.search(str(source).lower()) is not None and not Path(source).is_dir()
+    return hasattr(source, "columns")
+
+
+def _open_path(source: str | Path, asked: Asked) -> Dataset:
     if str(source) in KNOWN:
-        _only(options, str(source))
-        return open_known(str(source), binarize)
+        asked.only(str(source))
+        return open_known(str(source), asked.binarize)
     path, key = _split_key(str(source))
     if path.is_dir():
-        _only(options, "folders of images", "--size")
-        return open_folder(path, options["--size"], schema)
+        asked.only("folders of images", "folders of images")
+        return open_folder(path, asked.reading, asked.schema, skip_bad=asked.skip_bad)
     lower = path.name.lower()
     if not path.exists():
         hint = "Check the path." if "." in lower or "/" in str(source) else suggest(str(source), KNOWN).strip()
         raise DataError(f"no such file: {path}. {hint}")
     if ARRAY_NAME.search(lower):
-        _only(options, "arrays")
-        return _open_array_file(path, key, labels, schema)
+        asked.only("arrays", "tables and arrays")
+        return _open_array_file(path, key, asked)
     if lower.endswith(".parquet"):
-        _only(options, "parquet files", "--columns", "--drop")
-        return _open_frame(_read_parquet(path), stem(path), path.name, options, labels, schema)
+        asked.only("parquet files", "tables", "tables and arrays")
+        return _open_frame(_read_parquet(path), stem(path), path.name, asked)
     if TABLE_NAME.search(lower):
-        _only(options, "tables", "--columns", "--drop", "--sep")
-        frame, notes = read_text(path, header=header, sep=options["--sep"], encoding=encoding, missing=missing)
-        data = _open_columns(
-            path.name,
-            stem(path),
-            frame.columns,
-            options,
-            labels,
-            schema,
-            lambda name: text_column(path.name, name, frame[name]),
-        )
-        if isinstance(labels, str) and schema is None:
-            data = replace(data, labels=_labels_of(frame[labels].to_numpy(), data))
+        asked.only("tables", "tables", "text tables", "tables and arrays")
+        frame, notes = read_text(path, asked.reading)
+        data = _open_cells(stem(path), TextCells(path.name, frame, asked.reading), asked)
         return replace(data, notes=(*notes, *data.notes))
     raise DataError(f"{path.name}: unknown kind of file. Known: {KINDS}.")
 
@@ -139,18 +146,18 @@ def _split_key(source: str) -> tuple[Path, str | None]:
     return (Path(source[: cut + 4]), source[cut + 5 :]) if cut >= 0 else (Path(source), None)
 
 
-def _open_array_file(path: Path, key: str | None, labels: Any, schema: Schema | None) -> Dataset:
-    name = stem(path)
-    given = _label_array(labels)
+def _open_array_file(path: Path, key: str | None, asked: Asked) -> Dataset:
+    name, given, missing = stem(path), _label_array(asked.labels), asked.reading.inf_as_missing
     if path.suffix.lower() == ".npz":
         x, own, test, own_test = pick(path, read_npz(path), key)
-        data = array_dataset(name, x, schema, given if given is not None else own)
+        labels = given if given is not None else own
+        data = array_dataset(name, x, asked.schema, labels, inf_as_missing=missing)
         if test is None:
             return data
-        official = array_dataset(name, test, data.schema, own_test)
+        official = array_dataset(name, test, data.schema, own_test, inf_as_missing=missing)
         return replace(data, test=replace(official, notes=()), notes=(*data.notes, "x_test is the official test part."))
     x = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
-    return array_dataset(name, x, schema, given)
+    return array_dataset(name, x, asked.schema, given, inf_as_missing=missing)
 
 
 def _label_array(labels: Any) -> NDArray[Any] | None:
@@ -174,21 +181,24 @@ def _read_parquet(path: Path) -> Any:
         raise DataError(f"{path.name} cannot be read as parquet: {reason(error)}.") from None
 
 
-def _open_object(source: Any, options: dict[str, Any], labels: Any, schema: Schema | None) -> Dataset:
+def _open_object(source: Any, asked: Asked) -> Dataset:
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, (np.ndarray, list, tuple)):
-        _only(options, "arrays")
-        return array_dataset("array", np.asarray(source), schema, _label_array(labels))
+        asked.only("arrays", "tables and arrays")
+        labels = _label_array(asked.labels)
+        return array_dataset(
+            "array", np.asarray(source), asked.schema, labels, inf_as_missing=asked.reading.inf_as_missing
+        )
     if hasattr(source, "toarray"):
         raise UsageError("sparse arrays are not read yet: pass source.toarray().")
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "columns"):
-        _only(options, "torch data sets")
-        return _open_torch(source, labels, schema)
-    return _open_frame(source, "table", "the frame", options, labels, schema)
+        asked.only("torch data sets")
+        return _open_torch(source, asked)
+    return _open_frame(source, "table", "the frame", asked)
 
 
-def _open_torch(source: Any, labels: Any, schema: Schema | None) -> Dataset:
+def _open_torch(source: Any, asked: Asked) -> Dataset:
     """Return the items of a map-style data set; of an item (x, y, ...) y is the label."""
     items = [source[i] for i in range(len(source))]
     if not items:
@@ -201,12 +211,11 @@ def _open_torch(source: Any, labels: Any, schema: Schema | None) -> Dataset:
     own = np.array([np.asarray(item[1]) for item in items]) if paired and len(items[0]) > 1 else None
     if own is not None and own.ndim != 1:
         own = None
-    return array_dataset(type(source).__name__, x, schema, _label_array(labels) if labels is not None else own)
+    labels = _label_array(asked.labels) if asked.labels is not None else own
+    return array_dataset(type(source).__name__, x, asked.schema, labels)
 
 
-def _open_frame(
-    source: Any, name: str, shown: str, options: dict[str, Any], labels: Any, schema: Schema | None
-) -> Dataset:
+def _open_frame(source: Any, name: str, shown: str, asked: Asked) -> Dataset:
     import narwhals as nw
 
     try:
@@ -215,49 +224,16 @@ def _open_frame(
         raise UsageError(
             f"a source of type {type(source).__name__} is not known. Known: {KINDS}, arrays, frames."
         ) from None
-    if not len(frame):
-        raise DataError(f"{shown} has no rows.")
-    data = _open_columns(
-        shown,
-        name,
-        frame.columns,
-        options,
-        labels,
-        schema,
-        lambda column: frame_column(shown, column, frame[column]),
-    )
-    if isinstance(labels, str) and schema is None:
-        data = replace(data, labels=_labels_of(frame[labels].to_numpy(), data))
-    return data
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(f"{shown}: {' '.join(str(error).split())}. Rename one.") from None
+    return _open_cells(name, FrameCells(shown, frame, asked.reading), asked)
 
 
-def _open_columns(
-    shown: str,
-    name: str,
-    names: list[str],
-    options: dict[str, Any],
-    labels: Any,
-    schema: Schema | None,
-    read: Any,
-) -> Dataset:
-    if schema is not None:
-        needed, extra = wanted(shown, schema, names)
-        return known_dataset(shown, schema, [read(column) for column in needed], extra)
-    kept = keep(names, options["--columns"], options["--drop"], labels if isinstance(labels, str) else None)
-    columns: list[Column] = [read(column) for column in kept]
-    given = None if labels is None or isinstance(labels, str) else np.asarray(labels)
-    if given is not None and len(given) != len(columns[0].values):
-        raise DataError(f"{shown}: {len(given):,} labels for {len(columns[0].values):,} rows.")
-    return table_dataset(name, columns, given)
-
-
-def _labels_of(values: NDArray[Any], data: Dataset) -> NDArray[Any]:
-    """Return the labels of the rows that were kept: integers where all are, never Python objects."""
-    kept = values if data.ids is None else values[data.ids - 1]
-    if kept.dtype != object:
-        return kept
-    words = np.array(["" if word is None else str(word) for word in kept])
-    try:
-        return words.astype(np.int64)
-    except ValueError:
-        return words
+def _open_cells(name: str, cells: Cells, asked: Asked) -> Dataset:
+    data = open_table(name, cells, asked.columns, asked.drop, asked.schema)
+    labels = None if isinstance(asked.labels, str) else asked.labels
+    if labels is None:
+        return data
+    if len(labels) != len(cells):
+        raise DataError(f"{cells.source}: {count(len(labels), 'label')} for {count(len(cells), 'row')}.")
+    return replace(data, labels=np.asarray(labels)[data.row_numbers - 1])

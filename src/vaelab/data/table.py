@@ -1,12 +1,11 @@
-"""Tables: columns of numbers, picked by name, with constants and missing values set apart."""
+"""Tables: columns picked by name; names of rows, constants and missing values are set apart."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,24 +13,13 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError, suggest
 from .arrays import grid_of, under
+from .columns import Cells, Column, drop
 from .dataset import Dataset
+from .reading import Reading
 from .schema import Schema
 from .words import count, show, some
 
-if TYPE_CHECKING:
-    import narwhals as nw
-    import polars as pl
-
 Picked = str | Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """Values (N,) float64, NaN where missing, and the user's type of them."""
-
-    name: str
-    values: NDArray[np.float64]
-    dtype: str
 
 
 def parse_names(text: Picked, known: Sequence[str], option: str) -> list[str]:
@@ -55,91 +43,45 @@ def parse_names(text: Picked, known: Sequence[str], option: str) -> list[str]:
     return [name for name in known if name in picked]
 
 
-def keep(names: Sequence[str], columns: Picked, drop: Picked, labels: str | None) -> list[str]:
-    """Return the names of the columns to model. Raises UsageError if none is left."""
+def keep(names: Sequence[str], columns: Picked, dropped: Picked, apart: dict[str, str | None]) -> list[str]:
+    """Return the names of the columns to model; `apart` are, by option, those that are not. Raises UsageError."""
     kept = parse_names(columns, names, "--columns") if columns is not None else list(names)
-    dropped = parse_names(drop, names, "--drop") if drop is not None else []
-    if labels is not None and labels not in names:
-        raise UsageError(f"--labels: no column {show(labels)}.{suggest(labels, list(names))}")
-    kept = [name for name in kept if name not in dropped and name != labels]
+    out = parse_names(dropped, names, "--drop") if dropped is not None else []
+    for option, name in apart.items():
+        if name is not None and name not in names:
+            raise UsageError(f"{option}: no column {show(name)}.{suggest(name, list(names))}")
+    kept = [name for name in kept if name not in out and name not in apart.values()]
     if not kept:
         raise UsageError("no column is left to model. Check --columns and --drop.")
     return kept
 
 
-def text_column(source: str, name: str, cells: pl.Series) -> Column:
-    """Return the numbers of a column of strings (None where missing). Raises DataError naming a bad cell."""
-    import polars as pl
+def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema: Schema | None) -> Dataset:
+    """Return the rows of a table, its names of rows and labels set apart; with a schema, as new data for it.
 
-    if cells.null_count() != len(cells) and cells.drop_nulls().str.to_lowercase().is_in(["true", "false"]).all():
-        truth = (cells.str.to_lowercase() == "true").cast(pl.Float64)
-        return Column(name, truth.fill_null(np.nan).to_numpy().copy(), "Boolean")
-    numbers = cells.cast(pl.Float64, strict=False)
-    bad = (numbers.is_null() & cells.is_not_null()).arg_true()
-    if len(bad):
-        _refuse_text(source, name, cells, bad.to_list())
-    whole = bool(cells.drop_nulls().str.contains(r"^[+-]?\d+$").all())
-    values = numbers.fill_null(np.nan).to_numpy().copy()
-    if whole and len(values) and np.nanmax(np.abs(values), initial=0.0) >= 2**53:
-        row = int(np.nanargmax(np.abs(values)))
-        raise DataError(
-            f"{source}: column {show(name)} row {row + 1} holds {cells[row][:40]}, too large for a float. "
-            f"An identifier? Leave it out with --drop {show(name)[1:-1]}."
-        )
-    _refuse_infinite(source, name, values)
-    return Column(name, values, "Int64" if whole else "Float64")
-
-
-def _refuse_text(source: str, name: str, cells: pl.Series, bad: list[int]) -> None:
-    shown, row, value = show(name), bad[0] + 1, cells[bad[0]]
-    filled = len(cells) - cells.null_count()
-    commas = sum(re.fullmatch(r"[+-]?[\d.]*\d,\d+", cells[i]) is not None for i in bad)
-    if commas == len(bad):
-        raise DataError(
-            f"{source}: column {shown} has {count(commas, 'value')} like {show(value)} (row {row}). "
-            "Write decimals with a point, and no thousands separators."
-        )
-    if len(bad) * 2 < filled:
-        many = count(len(bad), "such row")
-        raise DataError(
-            f"{source}: column {shown} is numeric but row {row} holds {show(value)} ({many}). "
-            f"Add --missing {show(value)[1:-1]}, or leave the column out with --drop {shown[1:-1]}."
-        )
-    raise DataError(
-        f"{source}: column {shown} holds text: row {row} is {show(value)}. Only numbers can be modelled; "
-        f"leave it out with --drop {shown[1:-1]}."
-    )
-
-
-def _refuse_infinite(source: str, name: str, values: NDArray[np.float64]) -> None:
-    bad = np.flatnonzero(np.isinf(values))
-    if len(bad):
-        raise DataError(f"{source}: column {show(name)} row {bad[0] + 1} is {values[bad[0]]}. Replace it or empty it.")
-
-
-def frame_column(source: str, name: str, cells: nw.Series[Any]) -> Column:
-    """Return the numbers of a column of a data frame. Raises DataError for text, dates, infinities."""
-    import narwhals as nw
-
-    kind = cells.dtype
-    if not (kind.is_numeric() or kind == nw.Boolean):
-        bad = next((str(value) for value in cells if value is not None), "")
-        raise DataError(
-            f"{source}: column {show(name)} holds {kind}: row 1 is {show(bad)}. Only numbers can be modelled;"
-            f" leave it out with --drop {show(name)[1:-1]}."
-        )
-    if kind.is_integer() and len(cells.drop_nulls()) and max(abs(cells.min()), abs(cells.max())) >= 2**53:
-        raise DataError(f"{source}: column {show(name)} holds integers above 2^53: they would be rounded. Drop it.")
-    # through a list of floats where there are nulls: the frame libraries disagree on what becomes of them
-    if cells.null_count():
-        values = np.array([np.nan if value is None else float(value) for value in cells.to_list()])
+    Raises DataError for a cell that cannot be used, UsageError for columns that are not there.
+    """
+    source, reading = cells.source, cells.reading
+    if not len(cells):
+        raise DataError(f"{source} has no rows.")
+    if schema is None:
+        kept = keep(cells.names, columns, dropped, {"--ids": reading.ids, "--labels": reading.labels})
+        data = table_dataset(source, name, [cells.column(column, new=False) for column in kept], reading)
     else:
-        values = cells.to_numpy().astype(np.float64)
-    _refuse_infinite(source, name, values)
-    return Column(name, values, str(kind))
+        needed, extra = wanted(source, schema, cells.names)
+        extra = [column for column in extra if column not in (reading.ids, reading.labels)]
+        data = known_dataset(source, schema, [cells.column(column, new=True) for column in needed], extra)
+
+    def beside(column: str | None) -> NDArray[Any] | None:
+        return cells.exact(column)[data.row_numbers - 1] if column in cells.names and column is not None else None
+
+    ids, labels = beside(reading.ids), beside(reading.labels)
+    notes = [f"column {show(reading.ids)} names the rows, not modelled."] if ids is not None else []
+    notes += [f"column {show(reading.labels)} labels the rows, not modelled."] if labels is not None else []
+    return replace(data, ids=data.ids if ids is None else ids, labels=labels, notes=(*notes, *data.notes))
 
 
-def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None = None) -> Dataset:
+def table_dataset(source: str, name: str, columns: list[Column], reading: Reading) -> Dataset:
     """Return the rows of a table to train on; constant and empty columns are set apart, empty rows left out.
 
     All columns 0/1 make a binary table, else all are real. Raises DataError where nothing is left to model.
@@ -147,20 +89,32 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
     rows = len(columns[0].values)
     notes: list[str] = []
     modelled: list[Column] = []
-    constants: list[tuple[str, float]] = []
+    constants: list[tuple[str, float | str]] = []
+    ids: NDArray[Any] | None = None
     for column in columns:
-        seen = column.values[~np.isnan(column.values)]
+        seen = column.values[~np.isnan(column.values)] if column.exact is None else _words(column.exact)
         if len(seen) == 0:
             notes.append(f"column {show(column.name)} has no values; left out.")
-        elif rows > 1 and seen.min() == seen.max():
-            constants.append((column.name, float(seen[0])))
-            notes.append(f"column {show(column.name)} is constant ({seen[0]:g}); stored, not modelled.")
+        elif (rows > 1 or column.exact is not None) and bool((seen == seen[0]).all()):
+            value = seen[0].item()
+            constants.append((column.name, value))
+            shown = f"{value:g}" if isinstance(value, float) else show(value)
+            notes.append(f"column {show(column.name)} is constant ({shown}); stored, not modelled.")
+        elif column.exact is not None:
+            what = f"column {show(column.name)} holds integers beyond 2^53, which a float would round; "
+            if ids is None and reading.ids is None and len(np.unique(column.exact)) == rows:
+                ids, reading = column.exact, replace(reading, ids=column.name)
+                notes.append(what + "taken as the names of the rows, not modelled.")
+            else:
+                notes.append(what + "left out.")
+            columns = [other for other in columns if other is not column]
         else:
             modelled.append(column)
             if column.dtype.startswith(("Int", "UInt")) and rows > 1 and bool((np.diff(column.values) == 1).all()):
-                notes.append(f"column {show(column.name)} counts the rows; leave it out with --drop if it is an index.")
+                what = f"column {show(column.name)} counts the rows"
+                notes.append(f"{what}; leave it out with {drop(column.name)} if it is an index.")
     if not modelled:
-        raise DataError(f"{name}: every column is constant or empty, nothing is left to model.")
+        raise DataError(f"{source}: every column is constant, empty or a name of rows, nothing is left to model.")
     x = np.stack([column.values for column in modelled], 1)
     kind, low, high = grid_of(x, integers=False)
     schema = Schema(
@@ -174,14 +128,19 @@ def table_dataset(name: str, columns: list[Column], labels: NDArray[Any] | None 
         constants=tuple(constants),
         order=tuple(column.name for column in columns),
         dtypes=tuple(column.dtype for column in columns),
+        reading=reading.pairs(),
     )
-    data = _with_missing(x, schema, labels, notes)
+    data = replace(_with_missing(x, schema, notes), ids=ids)
     empty = np.isnan(x).all(1)
     if not empty.any():
         return data
     left_out = f"{count(int(empty.sum()), 'row')} without any value to model, left out."
-    kept = Dataset(data.x, schema, data.observed, labels, np.arange(1, rows + 1), notes=(*data.notes, left_out))
-    return kept.take(np.flatnonzero(~empty))
+    return replace(data, notes=(*data.notes, left_out)).take(np.flatnonzero(~empty))
+
+
+def _words(exact: NDArray[Any]) -> NDArray[Any]:
+    words = exact.astype(str)
+    return words[words != ""]
 
 
 def known_dataset(source: str, schema: Schema, columns: list[Column], extra: Sequence[str]) -> Dataset:
@@ -191,17 +150,17 @@ def known_dataset(source: str, schema: Schema, columns: list[Column], extra: Seq
     """
     x = np.stack([column.values for column in columns], 1)
     notes = [f"{count(len(extra), 'column')} unknown to the model, ignored: {some(extra)}."] if extra else []
-    return under(schema, _with_missing(x, schema, None, notes), source)
+    return under(schema, _with_missing(x, schema, notes), source)
 
 
-def _with_missing(x: NDArray[np.float64], schema: Schema, labels: NDArray[Any] | None, notes: list[str]) -> Dataset:
+def _with_missing(x: NDArray[np.float64], schema: Schema, notes: list[str]) -> Dataset:
     missing = np.isnan(x)
     if not missing.any():
-        return Dataset(torch.from_numpy(x), schema, None, labels, notes=tuple(notes))
+        return Dataset(torch.from_numpy(x), schema, notes=tuple(notes))
     per_column = zip(schema.columns or (), missing.sum(0).tolist())
     counts = [f"{name} {number:,}" for name, number in per_column if number]
     notes = [*notes, f"{count(int(missing.sum()), 'missing value')}: {some(counts, 8)}."]
-    return Dataset(torch.from_numpy(x), schema, torch.from_numpy(~missing), labels, notes=tuple(notes))
+    return Dataset(torch.from_numpy(x), schema, torch.from_numpy(~missing), notes=tuple(notes))
 
 
 def wanted(source: str, schema: Schema, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -213,8 +172,3 @@ def wanted(source: str, schema: Schema, names: Sequence[str]) -> tuple[list[str]
             hint = suggest(name, list(names))
             raise DataError(f"{source}: column {show(name)} was used in training but is not there.{hint}")
     return list(schema.columns), [name for name in names if name not in schema.user_columns]
-
-
-def stem(path: Path) -> str:
-    """Return the name of a file without folders and suffixes: "wine_red" of "data/wine_red.csv.gz"."""
-    return Path(path.name.removesuffix(".gz")).stem

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..durable import writing
+from ..durable import check_writable, writing
 from ..errors import EnvironmentFault, UsageError
 from .schema import Schema
 from .write_images import sheet, write_folder
@@ -113,6 +113,7 @@ def _check_place(target: Path, force: bool) -> None:
         raise EnvironmentFault(
             f"{target.parent}: no such folder. Create it, or choose another place for {target.name}."
         )
+    check_writable(target.parent)
 
 
 def _check_size(target: Path, n: int, schema: Schema) -> None:
@@ -203,7 +204,7 @@ def _columns(values: NDArray[Any], schema: Schema, means: bool) -> list[pl.Serie
     for name, kind in zip(schema.user_columns, kinds):
         column = modelled.get(name)
         if column is None:
-            column = np.full(len(flat), constants.get(name, np.nan))
+            column = np.full(len(flat), constants.get(name, np.nan))  # of words, where the constant is one
         # a constant keeps its type: its mean is itself
         out.append(_typed(pl.Series(name, column), "Float64" if means and name in modelled else kind))
     return out
@@ -213,6 +214,8 @@ def _typed(column: pl.Series, kind: str) -> pl.Series:
     """Return a column of floats as the named type, NaN as null; integers are rounded into their range."""
     import polars as pl
 
+    if kind == "String":
+        return column
     column = column.cast(pl.Float64).fill_nan(None)
     if kind == "Boolean":
         return column.round().clip(0, 1).cast(pl.Boolean)

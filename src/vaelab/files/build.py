@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelFileError
-from ..part import Part
-from .container import JSON
+from ..part import Part, fits
+from .container import JSON, NAME
 from .sniff import shown
 
 MAX_INTEGER = 2**31
@@ -36,6 +36,9 @@ class Decoder:
     ) -> None:
         if not isinstance(tree, dict) or not tree:
             raise ModelFileError("its tree names no module.")
+        for key in tree:
+            if not NAME.fullmatch(key) or "." in key:
+                raise ModelFileError(f"a module is named {shown(key)}; letters, digits and '_' are allowed.")
         self.tree, self.registry, self.parts, self.tensors = tree, registry, parts, tensors
         with torch.random.fork_rng(devices=[]):
             self.handed = {path: self._hand_back(name, path) for key in tree for path, name in _customs(tree[key], key)}
@@ -81,8 +84,9 @@ class Decoder:
         return module
 
     def _value(self, node: JSON, path: str) -> Any:
-        if isinstance(node, (str, list, dict)) and len(node) > MAX_LENGTH:
-            raise ModelFileError(f"{shown(path)} has length {len(node):,}; at most {MAX_LENGTH:,} is allowed.")
+        for sized in (node, *(node.values() if isinstance(node, dict) else ())):
+            if isinstance(sized, (str, list, dict)) and len(sized) > MAX_LENGTH:
+                raise ModelFileError(f"{shown(path)} has length {len(sized):,}; at most {MAX_LENGTH:,} is allowed.")
         match node:
             case list():
                 return tuple(self._value(v, f"{path}.{i}") for i, v in enumerate(node))
@@ -142,6 +146,9 @@ class Decoder:
         except TypeError as error:
             raise ModelFileError(f"{shown(path)} ({shown(name)}) has other arguments: {shown(error, 120)}.") from None
         values = {key: self._value(node, f"{path}.{key}") for key, node in arguments.items()}
+        for key, annotation in inspect.get_annotations(cls.__init__).items() if kind == "part" else ():
+            if key in values and not fits(values[key], annotation):
+                raise ModelFileError(f"{shown(f'{path}.{key}')} is {shown(arguments[key])}, expected {annotation}.")
         try:
             return cls(**values)
         except Exception as error:  # whatever a constructor says about arguments that it cannot use

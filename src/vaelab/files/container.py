@@ -99,15 +99,14 @@ def unpack(data: bytes, where: str) -> Contents:
     length = int.from_bytes(data[:8], "little")
     if data[8 : 8 + len(START)] != START:
         if data[8:9] != b"{" or length > len(data):
-            cut = len(data) >= 8 and START.startswith(data[8:]) and 0 < length < MAX_HEADER
-            raise ModelFileError(
-                f"{where}: " + ("damaged: it ends early." if cut else f"not a model file: it is {foreign(data)}.")
-            )
+            if len(data) >= 8 and START.startswith(data[8:]) and len(START) < length <= MAX_HEADER:
+                raise _cut_short(where, 8 + length - len(data))
+            raise ModelFileError(f"{where}: not a model file: it is {foreign(data)}.")
         raise ModelFileError(f"{where}: a safetensors file, but not a model made by vaelab (or its start is damaged).")
     if length > MAX_HEADER:
         raise ModelFileError(f"{where}: its header claims {length:,} bytes; at most {MAX_HEADER:,} are read.")
     if 8 + length > len(data):
-        raise ModelFileError(f"{where}: damaged: at least {8 + length - len(data):,} bytes missing.")
+        raise _cut_short(where, 8 + length - len(data))
     if not _intact(data):
         raise ModelFileError(f"{where}: damaged: {_damage(data, length)}. Copy or download it again.")
     try:
@@ -120,6 +119,10 @@ def unpack(data: bytes, where: str) -> Contents:
     except ModelFileError as error:
         raise ModelFileError(f"{where}: {error}") from None
     return Contents(document, specs, data)
+
+
+def _cut_short(where: str, missing: int) -> ModelFileError:
+    return ModelFileError(f"{where}: damaged: at least {missing:,} bytes missing. Copy or download it again.")
 
 
 def _intact(data: bytes) -> bool:
@@ -135,9 +138,11 @@ def _damage(data: bytes, length: int) -> str:
         header = strict_json(data[8 : 8 + length])
         end = max((_spec(name, entry).end for name, entry in header.items() if name != "__metadata__"), default=0)
     except ModelFileError:
-        end = 0
+        return "its content does not match its digest"
     missing = 8 + length + end - len(data)
-    return f"{missing:,} bytes missing" if missing > 0 else "its content does not match its digest"
+    if missing == 0:
+        return "its content does not match its digest"
+    return f"{missing:,} bytes missing" if missing > 0 else f"{-missing:,} bytes too many at its end"
 
 
 def strict_json(text: bytes | str) -> Any:
@@ -187,12 +192,14 @@ def _finite(text: str) -> float:
 
 def _check_document(header: dict[str, JSON], document: dict[str, JSON]) -> None:
     version = document.get("format")
-    if type(version) is not int or version < 1:
+    if type(version) is not int or not 1 <= version < 2**31:
         raise ModelFileError(f"its format version is {shown(version)}, expected a number from 1 to {FORMAT}.")
     if version > FORMAT:
         raise ModelFileError(
             f"made by version {version} of the format; this program reads up to {FORMAT}. Upgrade vaelab."
         )
+    if not isinstance(document.get("meta", {}), dict) or not isinstance(document.get("version", ""), str):
+        raise ModelFileError("its meta is no object, or its version no text.")
     if list(header["__metadata__"]) != ["vaelab"]:
         raise ModelFileError(f"unknown metadata {shown(list(header['__metadata__']))}, expected only 'vaelab'.")
     if len(header) - 1 > MAX_TENSORS:

@@ -12,17 +12,24 @@ from ..errors import EnvironmentFault, ModelFileError
 PICKLE = "a Python pickle. Pickles can run code when opened, so they are never read here"
 PYTORCH = PICKLE.replace("a Python pickle", "a PyTorch file, a zip with a Python pickle in it", 1)
 
-# The streams of protocol 0 and 1 have no mark of their own: these are the ways in which they begin.
-_OLD_PICKLE = re.compile(rb"[(\])}NKMJGUTX]|c[\w.]+\n[\w.]+\n|[ILFSV][^\n]*\n")
+# A stream without the mark of protocol 2 and later: these are the ways in which it begins; it ends with ".".
+_BARE_PICKLE = re.compile(
+    rb"[(\])}NKMJGUTXBC\x82-\x84\x88-\x8c\x8e\x8f\x95\x96]|[FILPSVp][^\n]*\n|[ci][\w.]+\n[\w.]+\n"
+)
 
 _KINDS: list[tuple[re.Pattern[bytes], str]] = [
-    (re.compile(rb"\x80[\x02-\x20]"), PICKLE),
+    (re.compile(rb"\x80[\x00-\x20]"), PICKLE),
+    # the opcode GLOBAL or INST, module and name on lines of their own, and an opcode again: no text looks like that
+    (re.compile(rb"(\(?[^\n]{0,40}\n|\(?)[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n([(\])}.Roq]|p\d)"), PICKLE),
     (re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)"), "a zip archive"),
     (re.compile(rb"\x93NUMPY"), "a NumPy array file"),
     (re.compile(rb"\x89HDF\r\n\x1a\n"), "an HDF5 file"),
     (re.compile(rb"\x1f\x8b"), "a gzip file"),
     (re.compile(rb"BZh[1-9]"), "a bzip2 file"),
     (re.compile(rb"\xfd7zXZ\0"), "an xz file"),
+    (re.compile(rb"\x5d\0\0[\0-\x80]"), "an lzma file"),
+    (re.compile(rb"\x04\x22\x4d\x18"), "an LZ4 file"),
+    (re.compile(rb"\x78[\x01\x5e\x9c\xda]"), "a zlib stream, in which joblib keeps pickles"),
     (re.compile(rb"\x28\xb5\x2f\xfd"), "a Zstandard file"),
     (re.compile(rb"7z\xbc\xaf\x27\x1c"), "a 7-Zip archive"),
     (re.compile(rb"(?s).{257}ustar"), "a tar archive"),
@@ -31,6 +38,9 @@ _KINDS: list[tuple[re.Pattern[bytes], str]] = [
     (re.compile(rb"(?s).{4}TFL3"), "a TensorFlow Lite file"),
     (re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]"), "an ONNX file"),
     (re.compile(rb"%PDF"), "a PDF document"),
+    (re.compile(rb"\x7fELF|MZ|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe"), "a program"),
+    (re.compile(rb"#!"), "a script"),
+    (re.compile(rb"SQLite format 3\0"), "an SQLite database"),
     (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8"), "an image"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer, not the file itself. Run git lfs pull"),
     (
@@ -52,8 +62,10 @@ def foreign(data: bytes) -> str:
         return "empty. The download may have failed: fetch the file again"
     kind = next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
     if kind is None:
-        if data[-8:].rstrip()[-1:] == b"." and _OLD_PICKLE.match(data):
+        if data[-8:].rstrip()[-1:] == b"." and _BARE_PICKLE.match(data):
             return PICKLE
+        if not data.strip(b"\0"):
+            return "nothing but zeros. The copy or download may have failed: fetch the file again"
         return _text(data[:512]) or f"of an unknown kind (it starts with {shown(data[:8].decode('latin-1'))})"
     if kind == "a zip archive":
         if b".pkl" in data:
@@ -80,8 +92,10 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
         # the file may be exchanged between the two looks: never block on what is there now, and look again
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(path, flags), "rb") as file:
-            _regular(path, os.fstat(file.fileno()))
-            data = file.read(max_bytes + 1)
+            status = os.fstat(file.fileno())
+            _regular(path, status)
+            # Python reserves as much memory as it is asked to read: no more than there is, and a byte to see it grow
+            data = file.read(min(status.st_size, max_bytes) + 1)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file.") from None
     except (OSError, MemoryError) as error:

@@ -82,6 +82,14 @@ class VAE(Part):
 
     def __init__(self, *, prior: Conditional, posterior: Conditional, likelihood: Conditional) -> None:
         super().__init__()
+        for role, part in (("prior", prior), ("posterior", posterior), ("likelihood", likelihood)):
+            if not isinstance(part, Conditional):
+                raise UsageError(
+                    f"VAE: the {role} is a {type(part).__name__}, expected a Conditional: docs/your-own.md."
+                )
+        ours, theirs = getattr(prior, "latent_dim", None), getattr(posterior, "latent_dim", None)
+        if ours != theirs and ours is not None and theirs is not None:
+            raise UsageError(f"VAE: the prior has latent_dim {ours}, the posterior {theirs}. Give both the same.")
         self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
 
     @property
@@ -141,6 +149,8 @@ class VAE(Part):
 
 def admitted(x: Tensor, samples: int, observed: Tensor | None, gradient: str) -> Tensor:
     """Return x with what was not observed set to 0; UsageError for arguments of `terms` that make no sense."""
+    if not len(x):
+        raise UsageError(f"terms: x has no rows, its shape is {tuple(x.shape)}.")
     if samples < 1:
         raise UsageError(f"samples must be at least 1, got {samples}.")
     if gradient not in GRADIENTS:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditional import Conditional
+from ..conditional import Conditional, as_wide
 from ..errors import UsageError
 
 
@@ -43,7 +43,7 @@ class Amortized(Conditional):
                 f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. "
                 f"Give the network outputs={needed}."
             )
-        return out
+        return as_wide(out, x)
 
 
 def constant_parameter(size: int) -> nn.Parameter:

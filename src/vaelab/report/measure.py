@@ -65,11 +65,11 @@ class Seen:
     @property
     def called(self) -> str:
         """What names the rows: their ids, or their numbers in the source, from 1."""
-        return "row" if self.data.ids is None or self.data.ids.dtype.kind in "iu" else "id"
+        return "row" if self.data.ids is None else "id"
 
     def name(self, row: int) -> str:
         """Return the id or number of a row."""
-        return str(int(self.positions[row]) + 1 if self.data.ids is None else self.data.ids[row])
+        return str(self.data.names[row])
 
 
 @dataclass(frozen=True)

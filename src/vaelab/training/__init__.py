@@ -1,8 +1,25 @@
 """One loop that trains every model."""
 
-from .fit import History, Settings, optimise, time_per_step
+from .fit import optimise, time_per_step
+from .memory import check_memory
 from .progress import Progress
-from .rows import Batch, Rows
+from .rows import Batch, Rows, steps_per_epoch
+from .settings import Settings
+from .state import History, Keeper
+from .trouble import memory_said
 from .validate import validation_bound
 
-__all__ = ["Batch", "History", "Progress", "Rows", "Settings", "optimise", "time_per_step", "validation_bound"]
+__all__ = [
+    "Batch",
+    "History",
+    "Keeper",
+    "Progress",
+    "Rows",
+    "Settings",
+    "check_memory",
+    "memory_said",
+    "optimise",
+    "steps_per_epoch",
+    "time_per_step",
+    "validation_bound",
+]

@@ -6,78 +6,24 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..conditional import Conditional
 from ..errors import TrainingError, UsageError
-from ..models import Model, Terms
-from ..models.terms import layers
+from ..models import Model
 from ..noise import Noise, stream
 from ..objectives import Objective
-from .rows import Batch, Rows
+from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
+from .settings import Settings
+from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
+from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
 
-GIVE_UP_AFTER = 50  # non-finite steps in a row
-STEPS = 20_000  # of a run whose length is not given
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, Adam's rate and its schedule.
-
-    Training stops early after `patience` reports without a better validation bound; there are at most about 200.
-    """
-
-    epochs: int | None = None
-    minutes: float | None = None
-    batch_size: int = 100
-    lr: float = 3e-3
-    lr_warmup: int = 100
-    decay: str = "cosine"
-    clip: float | None = None
-    patience: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        rules = {
-            "epochs": (self.epochs is None or self.epochs >= 1, "at least 1"),
-            "minutes": (self.minutes is None or 0 < self.minutes < math.inf, "above 0"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "lr": (0 < self.lr < math.inf, "above 0"),
-            "lr_warmup": (self.lr_warmup >= 0, "at least 0"),
-            "decay": (self.decay in ("cosine", "none"), "cosine or none"),
-            "clip": (self.clip is None or self.clip > 0, "above 0"),
-            "patience": (self.patience >= 1, "at least 1"),
-            "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
-        }
-        for name, (good, expected) in rules.items():
-            if not good:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: expected {expected}.")
-        if self.epochs is not None and self.minutes is not None:
-            raise UsageError("give epochs or minutes, not both.")
-
-    def planned_epochs(self, rows: int) -> int | None:
-        """Return the number of epochs; None if the clock decides."""
-        if self.minutes is not None:
-            return None
-        return self.epochs or min(3000, max(20, round(STEPS / math.ceil(rows / self.batch_size))))
-
-
-@dataclass
-class History:
-    """What happened: one record per report, which was best, how many steps were skipped, why it stopped."""
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
-    skipped: int = 0
-    first_bad: str | None = None
-    stopped: str = "finished"
-    seconds: float = 0.0
+START = 2000  # rows that parts may start from
 
 
 def optimise(
@@ -87,21 +33,24 @@ def optimise(
     valid: Rows | None = None,
     settings: Settings | None = None,
     report: Callable[[dict[str, Any], History], None] = lambda record, history: None,
+    keeper: Keeper | None = None,
 ) -> History:
     """Train `model` in place and return the history.
 
     With validation rows the weights that end in the model are those of the best validation bound at beta = 1; without,
-    the last ones. Ctrl-C ends the loop as if its time were up. Raises TrainingError after 50 non-finite steps in a row,
-    the model then left as it would be at the end.
+    the last ones. Ctrl-C ends the loop as if its time were up. A step whose loss is not finite or diverging is undone;
+    after five in a row the run goes back to its last good state, at half the learning rate. Raises TrainingError when
+    three halvings did not help, the model then left as it would be at the end.
     """
     settings = settings or Settings()
-    run = _Run(model, objective, train, valid, settings, report)
+    run = _Run(model, objective, train, valid, settings, report, keeper)
     try:
-        run.loop()
+        with memory_said("a step of this training, or the look at the validation rows,"):
+            run.loop()
     except KeyboardInterrupt:
         run.history.stopped = "interrupted"
     except TrainingError as error:
-        run.history.stopped, error.history = "not finite", run.history
+        error.history = run.history
         raise
     finally:
         run.close()
@@ -120,7 +69,7 @@ def time_per_step(model: nn.Module, objective: Objective, train: Rows, settings:
 
 
 class _Run:
-    """The state of one call of `optimise`."""
+    """One call of `optimise`: the objects that training moves, and `state`, where it is."""
 
     def __init__(
         self,
@@ -130,163 +79,226 @@ class _Run:
         valid: Rows | None,
         settings: Settings,
         report: Callable[[dict[str, Any], History], None],
+        keeper: Keeper | None = None,
     ) -> None:
         if not isinstance(model, Model):
             raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
         self.model, self.objective, self.train = model, objective, train
         self.valid = None if valid is None else valid.drawn(settings.seed)
-        self.settings, self.report, self.history = settings, report, History()
+        self.settings, self.report, self.keeper = settings, report, keeper
         device = train.data.device
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
-        self.optimisers = _optimisers(objective.owners(model), settings.lr, device)
+        self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
+        # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
+        self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
         self.epochs = settings.planned_epochs(len(train))
-        self.total_steps = self.epochs and self.epochs * math.ceil(len(train) / settings.batch_size)
-        self.steps, self.bad_in_a_row, self.start = 0, 0, time.perf_counter()
-        self.best_state: dict[str, Tensor] | None = None
+        steps = self.epochs and self.epochs * steps_per_epoch(len(train), settings.batch_size)
+        self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
+        kept = None if keeper is None else keeper.restore()
+        if kept is None:
+            self._begin()
+            self.state.good = copied(self._snapshot())
+        else:
+            self._restore(kept)
+
+    def _begin(self) -> None:
+        """Let parts and objective start from data."""
+        pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
+        x = self.train.drawn(self.settings.seed).at(pick.to(self.train.data.device)).x
+        with torch.no_grad():
+            for part in [*self.model.modules(), self.objective]:
+                if isinstance(part, (Conditional, Objective)):
+                    part.start(x, len(self.train))
+
+    @property
+    def history(self) -> History:
+        return self.state.history
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self.start
+        return self.state.seconds + time.perf_counter() - self.start
 
     @property
     def progress(self) -> float:
         """The share of the run that is done, by steps or by the clock."""
-        if self.total_steps:
-            return self.steps / self.total_steps
+        if self.state.total_steps:
+            return self.state.step / self.state.total_steps
         return self.seconds / (60 * (self.settings.minutes or 1))
 
     def loop(self) -> None:
-        settings = self.settings
+        settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
-        epoch, since_best, last_report = 0, 0, 0.0
         self.model.train()
         while self.progress < 1:
-            total, rows = torch.zeros((), dtype=torch.float64, device=self.train.data.device), 0
-            for batch in self.train.shuffled(settings.batch_size, self.order, self.noise):
-                loss = self.step(batch)
-                if loss is not None:
-                    total, rows = total + loss, rows + len(batch.x)
-                if self.progress >= 1:
-                    break
-            epoch += 1
-            by_clock = not self.epochs and self.seconds - last_report < 0.3 * (settings.minutes or 1)
-            if (epoch % every or by_clock) and self.progress < 1:
+            try:
+                self._epoch()
+            except (MemoryError, RuntimeError) as error:
+                if not self._halve_batch(error):
+                    raise
                 continue
-            last_report = self.seconds
-            since_best = 0 if self._record(epoch, total.item() / rows if rows else None) else since_best + 1
-            if self.valid is not None and since_best >= settings.patience:
+            loss = state.loss / state.counted if state.counted else None
+            state.epoch, state.row, state.loss, state.counted = state.epoch + 1, 0, 0.0, 0
+            state.watch.epoch_done()
+            by_clock = not self.epochs and self.seconds - state.last_report < 0.3 * (settings.minutes or 1)
+            if (state.epoch % every or by_clock) and self.progress < 1:
+                continue
+            state.last_report = self.seconds
+            state.since_best = 0 if self._record(state.epoch, loss) else state.since_best + 1
+            if self.valid is not None and state.since_best >= settings.patience:
                 self.history.stopped = f"no better validation bound in {settings.patience} reports"
                 return
 
-    def step(self, batch: Batch) -> Tensor | None:
-        """Take one step of every optimiser; return the summed loss, or None if the step was skipped."""
-        settings = self.settings
-        rate = learning_rate(settings.lr, self.progress, self.steps, warmup=settings.lr_warmup, decay=settings.decay)
+    def _epoch(self) -> None:
+        """Go through the rows of this epoch that are not done yet."""
+        state = self.state
+        if state.row:
+            assert state.order is not None
+            self.order.set_state(state.order)  # the same permutation again
+        else:
+            state.order = self.order.get_state()
+        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row):
+            loss = self.step(batch)
+            state.row += len(batch.x)
+            if loss is not None:
+                state.loss, state.counted = state.loss + loss, state.counted + len(batch.x)
+            if self.keeper is not None:
+                self.keeper.after_step(self._capture)
+            if self.progress >= 1:
+                break
+
+    def step(self, batch: Batch) -> float | None:
+        """Take one step of every optimiser; return the summed loss, or None if the step was undone."""
+        settings, state = self.settings, self.state
+        rate = learning_rate(settings.lr, self.progress, state.step, warmup=settings.lr_warmup, decay=settings.decay)
+        before = [(buffer, buffer.clone()) for buffer in self.moving]
         losses, terms = self.objective(
             self.model,
             batch.x,
             noise=self.noise,
-            step=self.steps,
+            step=state.step,
             observed=batch.observed,
             condition=batch.condition,
         )
-        self.steps += 1
-        total = torch.zeros((), dtype=torch.float64, device=batch.x.device)
-        for owner, (optimiser, parameters) in self.optimisers.items():
+        if not self.looked:
+            self.moving, self.looked = [buffer for buffer, old in before if not torch.equal(buffer, old)], True
+        state.step += 1
+        totals, norms = [], []
+        for owner, (_, parameters) in self.optimisers.items():
             loss = losses[owner]
             gradients = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = gradient
-            norm = nn.utils.get_total_norm([g for g in gradients if g is not None])
-            if not torch.isfinite(loss.detach().sum() + norm):
-                self._skip(terms, loss)
-                return None
+            totals.append(loss.detach().sum(dtype=torch.float64))
+            norms.append(nn.utils.get_total_norm([g for g in gradients if g is not None]))
+        # the one look at the device in a step
+        total, norm = torch.stack([sum(totals[1:], totals[0]), sum(norms[1:], norms[0]).double()]).tolist()
+        if fault := state.watch.fault(total / len(batch.x), norm):
+            for buffer, old in before:
+                buffer.copy_(old)
+            self._undone(fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses))
+            return None
+        for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
             if settings.clip is not None:
-                nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
+                nn.utils.clip_grads_with_norm_(parameters, settings.clip, own)
             for group in optimiser.param_groups:
-                group["lr"] = rate
-            total += loss.detach().double().sum()
-        for optimiser, _ in self.optimisers.values():
+                group["lr"] = rate * state.rate
             optimiser.step()
         for part in self.updating:
             part.update(terms)
-        self.bad_in_a_row = 0
+        state.bad_in_a_row = 0
         return total
 
-    def _skip(self, terms: Terms, loss: Tensor) -> None:
-        self.history.skipped += 1
-        self.bad_in_a_row += 1
-        if self.history.first_bad is None:
-            self.history.first_bad = f"step {self.steps}: {first_bad_term(terms, loss, self.model)}"
-        if self.bad_in_a_row >= GIVE_UP_AFTER:
+    def _undone(self, fault: str, what: str, rows: list[int]) -> None:
+        """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
+        state, history = self.state, self.history
+        history.skipped += 1
+        state.bad_in_a_row += 1
+        if history.first_bad is None:
+            history.first_bad = f"step {state.step}: {what}" + (f", {named_rows(rows)}" if rows else "")
+        if len(history.bad_steps) < 20:
+            history.bad_steps.append({"step": state.step, "fault": fault, "what": what, "rows": rows})
+        if state.bad_in_a_row < IN_A_ROW:
+            return
+        if history.halvings == HALVINGS:
+            history.stopped = fault
             raise TrainingError(
-                f"the loss is not finite: {self.bad_in_a_row} steps in a row, first at {self.history.first_bad}. "
-                "Try a lower learning rate (--lr), --clip 1000, or look at the data."
+                f"the loss is {fault}, first at {history.first_bad}; halving the learning rate {HALVINGS} times did "
+                "not help. Try a lower learning rate (--lr), --clip 1000, or look at the rows."
             )
+        assert state.good is not None
+        put_back(state.good, self.model, self.objective, self.optimisers)
+        history.halvings += 1
+        state.rate /= 2
+        state.bad_in_a_row = 0
+
+    def _halve_batch(self, error: BaseException) -> bool:
+        """Go on with half the batch where memory ran out in a step; False if it did not, or was halved before."""
+        state, rows = self.state, len(self.train)
+        if not out_of_memory(error) or state.batch_size < self.settings.batch_size or state.batch_size == 1:
+            return False
+        for parameter in [*self.model.parameters(), *self.objective.parameters()]:
+            parameter.grad = None
+        state.batch_size //= 2
+        if self.epochs:
+            later = (self.epochs - state.epoch - 1) * steps_per_epoch(rows, state.batch_size)
+            state.total_steps = state.step + steps_per_epoch(rows - state.row, state.batch_size) + later
+        self.history.notes.append(
+            f"memory ran out at step {state.step}: from there on a batch had {state.batch_size} rows, half of before."
+        )
+        return True
 
     def _record(self, epoch: int, loss: float | None) -> bool:
         """Validate, report, and keep the weights if they are the best so far; return whether they are."""
-        record: dict[str, Any] = {"epoch": epoch, "step": self.steps, "seconds": self.seconds, "loss": loss}
+        record: dict[str, Any] = {"epoch": epoch, "step": self.state.step, "seconds": self.seconds, "loss": loss}
         record["progress"] = min(1.0, self.progress)
-        better = loss is not None  # an epoch without a step is no candidate
+        better = sound = loss is not None  # an epoch without a step is no candidate
         if self.valid is not None:
             self.model.eval()
             elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
             self.model.train()
             record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
-            better &= math.isfinite(elbo) and (self.history.best is None or elbo > self.history.best["elbo"])
+            sound &= math.isfinite(elbo)
+            better = sound and (self.history.best is None or elbo > self.history.best["elbo"])
         if better:
             self.history.best = record
             if self.valid is not None:
-                self.best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+                self.state.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        if sound and not self.state.bad_in_a_row:
+            self.state.good = copied(self._snapshot())
         self.history.records.append(record)
         self.report(record, self.history)
         return better
 
+    def _snapshot(self) -> Tree:
+        return snapshot(self.model, self.objective, self.optimisers)
+
+    def _capture(self) -> Tree:
+        """Return everything that the next step depends on; not copied."""
+        state = {**self.state.tree(), "seconds": self.seconds}
+        noise = {"device": self.train.data.device.type, "state": self.noise.generator.get_state()}
+        return {"state": state, "now": self._snapshot(), "noise": noise}
+
+    def _restore(self, kept: Tree) -> None:
+        """Go on from what `_capture` returned."""
+        put_back(kept["now"], self.model, self.objective, self.optimisers)
+        steps = self.state.total_steps
+        self.state = State.of(kept["state"])
+        begun, here = kept["noise"]["device"], self.train.data.device.type
+        if begun == here:
+            self.noise.generator.set_state(kept["noise"]["state"])
+        else:
+            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.data.device))
+            self.history.notes.append(f"begun on {begun}, went on with other noise on {here}.")
+        if self.state.batch_size == self.settings.batch_size:
+            self.state.total_steps = steps  # --epochs may be another now
+
     def close(self) -> None:
         """Leave the model with its best weights, without gradients, ready for use."""
-        if self.best_state is not None:
-            self.model.load_state_dict(self.best_state)
+        if self.state.best is not None:
+            self.model.load_state_dict(self.state.best)
         for parameter in self.model.parameters():
             parameter.grad = None
         self.model.eval()
         self.history.seconds = self.seconds
-
-
-Optimisers = dict[str, tuple[torch.optim.Optimizer, list[nn.Parameter]]]
-
-
-def _optimisers(owners: dict[str, list[nn.Parameter]], lr: float, device: torch.device) -> Optimisers:
-    """Return one Adam per owner (fused where torch has it); refuse a parameter with two owners."""
-    seen: dict[int, str] = {}
-    for owner, parameters in owners.items():
-        for parameter in parameters:
-            if seen.setdefault(id(parameter), owner) != owner:
-                raise UsageError(
-                    f"the owners {seen[id(parameter)]!r} and {owner!r} share a parameter; each needs its own."
-                )
-    fused = device.type in ("cpu", "cuda")
-    return {name: (torch.optim.Adam(parameters, lr=lr, fused=fused), parameters) for name, parameters in owners.items()}
-
-
-def first_bad_term(terms: Terms, loss: Tensor, model: nn.Module) -> str:
-    """Name the first quantity that is not finite, in the order in which they are computed."""
-    for name, q in layers(terms.q).items():
-        for parameter, value in {"mean": q.mean, "variance": q.variance}.items():
-            if not torch.isfinite(value).all():
-                return f"the {parameter} of q({name} | x)"
-    densities = {"log p(x | z)": terms.log_px, "log p(z)": terms.log_pz, "log q(z | x)": terms.log_qz}
-    for label, density in densities.items():
-        if density is not None and not torch.isfinite(density).all():
-            return label
-    for name, kl in terms.kl.items():
-        if not torch.isfinite(kl).all():
-            return f"KL of {name}, dimension {int((~torch.isfinite(kl)).flatten(0, 1).any(0).nonzero()[0])}"
-    if not torch.isfinite(loss).all():
-        return "the objective"
-    for name, weights in model.named_parameters():
-        if weights.grad is not None and not torch.isfinite(weights.grad).all():
-            return f"the gradient of {name}"
-    return "an overflow in the sum of gradients"

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Protocol, Self
 
-from .fit import History
+from .state import History
 
 MODES = ("auto", "rich", "notebook", "plain", "off")
 
@@ -54,6 +54,8 @@ class Progress:
             figures += [f"validation ELBO {record['elbo']:.2f}{best}", f"KL {record['kl']:.2f}"]
         if history.skipped:
             figures.append(f"{history.skipped} steps skipped")
+        if history.halvings:
+            figures.append(f"rate halved {history.halvings} x")
         self.view.show("  ".join(figures) + f"  {time_left(record['seconds'], record['progress'])}", record["progress"])
 
     def tick(self, share: float, what: str = "") -> None:

@@ -13,13 +13,27 @@ from ..data import Dataset
 from ..noise import Noise, SharedNoise, stream
 
 
+def batch_sizes(rows: int, batch_size: int) -> list[int]:
+    """Return the sizes of the batches that `rows` rows make: equal, the last one smaller, never a last one of one."""
+    sizes = [min(batch_size, rows - start) for start in range(0, rows, batch_size)]
+    if len(sizes) > 1 and sizes[-1] < min(2, batch_size):
+        sizes[-2:] = [sizes[-2] + sizes[-1]]
+    return sizes
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Return how many batches a pass over `rows` rows has."""
+    return len(batch_sizes(rows, batch_size))
+
+
 @dataclass(frozen=True)
 class Batch:
-    """x (B, *X) in the model's units, observed (B, *X) bool or None, condition (B, C) or None."""
+    """x (B, *X) in the model's units, observed (B, *X) bool or None, condition (B, C) or None, index (B,)."""
 
     x: Tensor
     observed: Tensor | None = None
     condition: Tensor | None = None
+    index: Tensor | None = None
 
 
 class Rows:
@@ -69,11 +83,17 @@ class Rows:
         if self.stochastic:
             x = self.schema.encode(x, noise, self.dtype)
         observed = None if self.observed is None else self.observed[index]
-        return Batch(x, observed, None if self.condition is None else self.condition[index])
+        condition = None if self.condition is None else self.condition[index]
+        return Batch(x, observed, condition, index if isinstance(index, Tensor) else None)
 
-    def shuffled(self, batch_size: int, order: torch.Generator, noise: Noise) -> Iterator[Batch]:
-        """Go through all rows once in random order; the last batch may be smaller, every row counts once."""
-        for index in torch.randperm(len(self), generator=order).split(batch_size):
+    def shuffled(self, batch_size: int, order: torch.Generator, noise: Noise, skip: int = 0) -> Iterator[Batch]:
+        """Go through all rows once in random order, less the first `skip` of it; the last batch may be smaller.
+
+        Every row counts once. One row alone at the end joins the batch before it: it has no variance, and networks that
+        normalise over a batch refuse it.
+        """
+        left = torch.randperm(len(self), generator=order)[skip:]
+        for index in left.split(batch_sizes(len(left), batch_size)):
             yield self.at(index.to(self.data.device), noise)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:

@@ -1,0 +1,128 @@
+"""A run that survives: its folder is locked, its state is kept there, a signal stops it so that it can go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import DataError, EnvironmentFault
+from .folder import CONFIG_FILE, MODEL_FILE, from_anywhere, refuse_other_options, write_config
+from .lock import Lock
+from .options import TrainOptions
+from .signals import Signals
+from .splits import Splits
+from .training.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
+from .training.state import Tree
+
+EVERY = 60.0  # seconds between checkpoints, at least
+SHARE = 100  # and this many times what one costs: less than a hundredth of the time goes into them
+
+
+class Keeper:
+    """Keeps the state of one run in its folder, from `with` to its end.
+
+    `data` are the rows of the run; with `resume` it goes on from what the folder holds, else it begins. `notes` is told
+    what the user should know. Raises UsageError for options other than the run's, DataError for changed rows,
+    EnvironmentFault for a folder in use or a full disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        options: TrainOptions,
+        data: Splits,
+        *,
+        resume: bool = False,
+        every: float = EVERY,
+        notes: Callable[[str], None] = lambda note: None,
+    ) -> None:
+        self.folder, self.source, self.options, self.resume = folder, source, from_anywhere(options), resume
+        self.every, self.notes = every, notes
+        self.rows = {name: part.digest for name, part in data.by_name().items() if name != "test"}
+        self.lock, self.signals = Lock(folder), Signals()
+        self.saved: int | None = None  # the step of the last checkpoint
+        self.next = time.perf_counter() + every
+        self.made: list[Path] = []
+
+    def __enter__(self) -> Keeper:
+        self.made = [p for p in (self.folder, *self.folder.absolute().parents) if not p.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentFault(f"{self.folder} cannot be made: {error.strerror or error}.") from error
+        self.lock.__enter__()
+        if not self.resume:
+            remove_checkpoint(self.folder)  # of a run that this one replaces
+        if self.resume or not (self.folder / MODEL_FILE).exists():
+            write_config(self.folder, self.source, self.options)  # from now on `--resume` knows this run
+        self.signals.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.signals.__exit__()
+        if self.made and not (has_checkpoint(self.folder) or (self.folder / MODEL_FILE).exists()):
+            (self.folder / CONFIG_FILE).unlink(missing_ok=True)
+        self.lock.__exit__()
+        for folder in self.made:
+            try:
+                folder.rmdir()
+            except OSError:  # it holds something
+                break
+
+    def restore(self) -> Tree | None:
+        """Return the state to go on from; None to begin."""
+        if not self.resume:
+            return None
+        tree, notes = load_checkpoint(self.folder)
+        for note in notes:
+            self.notes(note)
+        if tree is None:
+            return None
+        facts = tree.pop("facts")
+        refuse_other_options(TrainOptions(**facts["options"]), self.options)
+        if facts["rows"] != self.rows:
+            raise DataError(
+                f"{self.source} has changed since {self.folder} began. Put the old rows back, or train anew."
+            )
+        torch.set_num_threads(facts["threads"])  # equal bits need an equal count
+        for name, now in _machine().items():
+            if facts[name] != now:
+                self.notes(f"begun with {name} {facts[name]}, now {now}: the result will not be bit for bit the same.")
+        self.saved = tree["state"]["step"]
+        return tree
+
+    def after_step(self, capture: Callable[[], Tree]) -> None:
+        """Save the state if it is time to; after a signal save it and raise KeyboardInterrupt."""
+        if self.signals.asked is not None:
+            self._save(capture())
+            raise KeyboardInterrupt
+        if (now := time.perf_counter()) >= self.next:
+            self._save(capture())
+            cost = time.perf_counter() - now
+            self.next = time.perf_counter() + max(self.every, SHARE * cost)
+
+    def finished(self) -> None:
+        """Forget the state: the run's model is written."""
+        remove_checkpoint(self.folder)
+
+    def _save(self, tree: Tree) -> None:
+        facts: dict[str, Any] = {"options": asdict(self.options), "rows": self.rows, "threads": torch.get_num_threads()}
+        try:
+            if self.saved is None:
+                write_config(self.folder, self.source, self.options)
+            if save_checkpoint(self.folder, {**tree, "facts": facts | _machine()}):
+                self.saved = tree["state"]["step"]
+        except EnvironmentFault as error:
+            last = "No checkpoint was saved before." if self.saved is None else f"Last checkpoint: step {self.saved:,}."
+            go_on = "" if self.saved is None else f" Make room and run: vaelab train --resume {self.folder}"
+            raise EnvironmentFault(f"{error} {last}{go_on}") from error
+
+
+def _machine() -> dict[str, str]:
+    return {"torch": str(torch.__version__)}

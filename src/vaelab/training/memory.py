@@ -1,0 +1,109 @@
+"""Whether a training fits into memory, said before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import EnvironmentFault
+from ..models import Model
+from ..noise import Noise
+from ..part import evaluating
+from .rows import Rows
+
+COPIES = (
+    7  # of the weights, beside themselves: gradients, two moments, the best, and the last good state with its moments
+)
+PROBE = 2  # rows
+CONTROL_GROUPS = (  # version 2, version 1
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
+
+def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batch_size: int) -> None:
+    """Raise EnvironmentFault if training would clearly need more memory than is free on its device.
+
+    `probe` are a few rows on that device, of `rows` rows in all. What is counted must be there at once: the rows as the
+    loop holds them, copies of the weights, what one batch keeps for its backward pass. The peak is higher.
+    """
+    free = free_bytes(probe.data.device)
+    if free is None:
+        return
+    batch = min(batch_size, rows)
+    one, two = (kept_for_backward(model, probe, k) for k in (1, 2))
+    per_row = one + (samples - 1) * (two - one)
+    need = {
+        "data": rows * sum(t[0].nbytes for t in (probe.data, probe.observed, probe.condition) if t is not None),
+        "model and optimiser": COPIES * sum(p.nbytes for p in model.parameters()),
+        f"a batch of {batch:,} rows": int(batch * per_row),
+    }
+    if (total := sum(need.values())) > free:
+        parts = ", ".join(f"{what} {_gigabytes(size)}" for what, size in need.items())
+        raise EnvironmentFault(
+            f"training needs at least {_gigabytes(total)} of memory ({parts}); {_gigabytes(free)} are free on "
+            f"{probe.data.device.type}. Use a smaller --batch-size or --hidden, fewer rows, or close other programs."
+        )
+
+
+def kept_for_backward(model: nn.Module, rows: Rows, samples: int) -> float:
+    """Return the bytes per row that a forward pass keeps for its backward pass, from a few rows."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, Tensor] = {}  # held, so that no place is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (place := tensor.untyped_storage().data_ptr()) not in weights:
+            kept[place] = tensor
+        return tensor
+
+    few = rows.drawn(0).first(PROBE)
+    batch = next(few.in_order(PROBE))
+    noise = Noise.seeded(0, rows.data.device)
+    with evaluating(model), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        terms = cast(Model, model).terms(
+            batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
+        )
+        _ = terms.log_px if terms.log_qz is None else terms.log_w
+        size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return size / len(few)
+
+
+def free_bytes(device: torch.device, root: Path = Path("/")) -> int | None:
+    """Return how much memory is free: on the accelerator, else of the machine and of this process's control group."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    limits = []
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            limits.append(int(line.split()[1]) * 1024)
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        group = root / "sys/fs/cgroup"
+        limit, now = _lines(group / most), _lines(group / used)
+        if limit and now and limit[0].isdigit():
+            limits.append(int(limit[0]) - int(now[0]) + _reclaimable(group / most))
+    return min(limits, default=None)
+
+
+def _reclaimable(limit: Path) -> int:
+    """Return the cached files that count as used, but are given up when memory is short."""
+    fields = dict(line.split()[:2] for line in _lines(limit.with_name("memory.stat")))
+    return int(fields.get("inactive_file", 0))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size > 1e8 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,53 @@
+"""How long and how fast a run trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from .rows import steps_per_epoch
+
+STEPS = 20_000  # of a run whose length is not given
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, Adam's rate and its schedule.
+
+    Training stops early after `patience` reports without a better validation bound; there are at most about 200.
+    """
+
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 100
+    lr: float = 3e-3
+    lr_warmup: int = 100
+    decay: str = "cosine"
+    clip: float | None = None
+    patience: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "epochs": (self.epochs is None or self.epochs >= 1, "at least 1"),
+            "minutes": (self.minutes is None or 0 < self.minutes < math.inf, "above 0"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "lr": (0 < self.lr < math.inf, "above 0"),
+            "lr_warmup": (self.lr_warmup >= 0, "at least 0"),
+            "decay": (self.decay in ("cosine", "none"), "cosine or none"),
+            "clip": (self.clip is None or self.clip > 0, "above 0"),
+            "patience": (self.patience >= 1, "at least 1"),
+            "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
+        }
+        for name, (good, expected) in rules.items():
+            if not good:
+                raise UsageError(f"{name} is {getattr(self, name)!r}: expected {expected}.")
+        if self.epochs is not None and self.minutes is not None:
+            raise UsageError("give epochs or minutes, not both.")
+
+    def planned_epochs(self, rows: int) -> int | None:
+        """Return the number of epochs; None if the clock decides."""
+        if self.minutes is not None:
+            return None
+        return self.epochs or min(3000, max(20, round(STEPS / steps_per_epoch(rows, self.batch_size))))

@@ -1,0 +1,172 @@
+"""Files of the right form with the right digest, and something wrong inside: the inner checks must refuse them."""
+
+from __future__ import annotations
+
+import struct
+
+import torch
+
+from hostile.makers import ESCAPE, Case, deep, entry, forge, part, planned, seal, zipped
+from vaelab.files.container import START, pack
+
+LINEAR = {"m.layers.0.weight": torch.zeros(2, 2), "m.layers.0.bias": torch.zeros(2)}
+
+HEADERS: list[Case] = [
+    ("giant header", struct.pack("<Q", 2**62) + START + bytes(99), "at most 1,048,576"),
+    ("header past end", struct.pack("<Q", 10_000) + START + bytes(99), "bytes missing"),
+    ("bad digest", forge().replace(b'"tree', b'"tri3', 1), "damaged"),
+    ("trailing", forge(body=b"PK\x03\x04"), "4 bytes too many"),
+    ("short", forge({"a": entry()}, b"\0\0"), "2 bytes missing"),
+    ("duplicate tensor", forge('"a": {}, "a": {}'), "'a' occurs twice"),
+    ("duplicate metadata", forge('"__metadata__": {}'), "'__metadata__' occurs twice"),
+    ("duplicate argument", forge(raw='{"format":1,"format":1,"tree":{}}'), "'format' occurs twice"),
+    ("nan", forge(raw='{"format":1,"tree":NaN}'), "NaN"),
+    ("huge float", forge(raw='{"format":1,"tree":1e999}'), "'1e999'"),
+    ("long integer", forge(raw='{"format":1,"tree":' + "9" * 6000 + "}"), "JSON cannot be read"),
+    ("not utf-8", seal(START + b"0" * 64 + b'\\"}"}, "\xff": 1}'), "JSON cannot be read"),
+    ("no object", forge(raw="{1}"), "JSON cannot be read"),
+    ("lone surrogate", forge(raw='{"format":"\\ud800"}'), "format version is '\\ud800'"),
+    ("deep", forge(raw=deep(40)), "deeper than 32"),
+    ("ansi name", forge({ESCAPE: entry()}, bytes(4)), "named '\\x1b[31mred\\x00\\u202e../../etc/x'"),
+    ("dot name", forge({"../../etc/x": entry()}, bytes(4)), "named '../../etc/x'"),
+    ("long name", forge({"a" * 5000: entry()}, bytes(4)), "named 'aaaaaaaaa"),
+    ("extra key", forge({"a": {**entry(), "x": 1}}, bytes(4)), "not of the safetensors format"),
+    ("no dict", forge({"a": 3}), "not of the safetensors format"),
+    ("dtype", forge({"a": entry("C64")}, bytes(4)), "has type 'C64'"),
+    ("dtype list", forge({"a": entry(["F32"])}, bytes(4)), "has type"),  # type: ignore[arg-type]
+    ("ndim", forge({"a": entry(shape=[1] * 9)}, bytes(4)), "has shape"),
+    ("negative", forge({"a": entry(shape=[-1])}, bytes(4)), "has shape"),
+    ("float size", forge({"a": entry(shape=[1.0])}, bytes(4)), "has shape"),
+    ("truth as size", forge({"a": entry(shape=[True])}, bytes(4)), "has shape"),
+    ("overflow", forge({"a": entry(shape=[2**62, 2**62])}, bytes(4)), "shape and type need"),
+    ("offsets", forge({"a": entry(offsets=[0])}, bytes(4)), "has offsets"),
+    ("size", forge({"a": entry(offsets=[0, 8])}, bytes(8)), "shape and type need 4"),
+    ("overlap", forge({"a": entry(), "b": entry()}, bytes(4)), "overlaps"),
+    ("hole", forge({"a": entry(), "b": entry(offsets=[8, 12])}, bytes(12)), "leaves a hole"),
+    ("truth", forge({"a": entry("BOOL", offsets=[0, 1])}, b"\2"), "neither 0 nor 1"),
+    (
+        "newer",
+        forge(document={"format": 3}),
+        "made by version 3 of the format; this program reads up to 1. Upgrade",
+    ),
+    ("version text", forge(document={"format": "1"}), "format version is '1'"),
+    ("version truth", forge(document={"format": True}), "format version is"),
+    ("meta", forge(document={"format": 1, "tree": {}, "meta": [1]}), "its meta is no object"),
+    ("version number", forge(document={"format": 1, "tree": {}, "version": 3}), "or its version no text"),
+    ("second digest", forge(raw='{"digest":"' + "1" * 64 + '","format":1,"tree":{}}'), "'digest' occurs twice"),
+    ("more metadata", seal(START + b"0" * 64 + b'\\",\\"format\\":1}","a":"b"}}'), "unknown metadata"),
+    ("metadata is text", seal(b'{"__metadata__":"' + START[18:] + b"0" * 64 + b'"}'), "not a model made by"),
+    ("document is a list", forge(raw="[1]"), "JSON cannot be read"),
+    ("no closing brace", seal(START + b"0" * 64 + b'\\"}"}'), "JSON cannot be read"),
+    ("wraps to nothing", forge({"a": entry(shape=[2**32, 2**32], offsets=[0, 0])}), "shape and type need"),
+    ("empty but wide", forge({"a": entry(shape=[2**64, 0], offsets=[0, 0])}), "has shape"),
+    ("backwards", forge({"a": entry(offsets=[4, 0])}, bytes(4)), "shape and type need"),
+    ("negative offset", forge({"a": entry(offsets=[-4, 0])}, bytes(4)), "has offsets"),
+    ("offset beyond 2^63", forge({"a": entry(offsets=[2**63, 2**63 + 4])}, bytes(4)), "has offsets"),
+    ("past the end", forge({"a": entry(offsets=[4, 8])}, bytes(8)), "leaves a hole"),
+    ("partly over another", forge({"a": entry(), "b": entry(offsets=[2, 6])}, bytes(6)), "overlaps"),
+    ("name with nothing", forge({"": entry()}, bytes(4)), "named ''"),
+    ("name with NUL", forge({"a\0b": entry()}, bytes(4)), "named 'a\\x00b'"),
+    ("name right to left", forge({"a\u202eb": entry()}, bytes(4)), "named 'a\\u202eb'"),
+    ("name of another alphabet", forge({"\u0430": entry()}, bytes(4)), "named"),
+    ("name with a slash", forge({"/etc/passwd": entry()}, bytes(4)), "named '/etc/passwd'"),
+    ("integer of 4,000 digits", forge(document={"format": int("9" * 4000), "tree": {}}), "format version is '999"),
+    ("zip behind", forge() + zipped("data.pkl", b"x"), "too many at its end"),
+    ("html behind", forge() + b"<html><script>", "14 bytes too many at its end"),
+]
+
+TREES: list[Case] = [
+    ("no tree", forge(document={"format": 1}), "names no module"),
+    ("scalar tree", forge(document={"format": 1, "tree": {"m": 3}}), "'m' is no module"),
+    ("os.system", planned(part("os.system", command="touch PWNED")), "unknown part, 'os.system'"),
+    ("dunder", planned(part("__import__")), "unknown part, '__import__'"),
+    ("escaped class", planned(part(ESCAPE)), "unknown part, '\\x1b[31m"),
+    ("unknown form", planned({"eval": "1+1"}), "unknown form ('eval')"),
+    ("empty node", planned({}), "unknown form"),
+    ("two kinds", planned({"custom": "a", "part": "b"}), "unknown form"),
+    ("forward reference", planned({"shared": "n"}), "refers to 'n'"),
+    (
+        "missing tensor argument",
+        planned(part("parts.Mixture", means={"tensor": "x"})),
+        "refers to the tensor 'x'",
+    ),
+    (
+        "unknown argument",
+        planned(part("parts.Dense", inputs=2, outputs=2, evil=1)),
+        'other arguments: "got an unex',
+    ),
+    ("missing argument", planned(part("parts.Dense", inputs=2)), "missing a required argument"),
+    ("wrong type", planned(part("parts.Dense", inputs="2", outputs=2)), "expected int"),
+    ("negative width", planned(part("parts.Dense", inputs=-2, outputs=2)), "cannot be built"),
+    (
+        "refused value",
+        planned(part("parts.Mixture", means={"tensor": "t"}), t=-torch.ones(2, 2)),
+        "must be positive",
+    ),
+    (
+        "missing tensor",
+        planned(part("parts.Dense", inputs=2, outputs=2, hidden=[])),
+        "'m.layers.0.bias' is missing",
+    ),
+    ("unknown tensor", planned(part("parts.Kept"), **LINEAR), "belongs to no part"),
+    (
+        "other shape",
+        planned(part("parts.Dense", inputs=3, outputs=2, hidden=[]), **LINEAR),
+        "weight' has shape (2, 2), its part needs (2, 3)",
+    ),
+    (
+        "other type",
+        planned(
+            part("parts.Dense", inputs=2, outputs=2, hidden=[]),
+            **{**LINEAR, "m.layers.0.bias": torch.zeros(2, dtype=torch.int64)},
+        ),
+        "has type torch.int64",
+    ),
+    (
+        "huge width",
+        planned(part("parts.Dense", inputs=10**9, outputs=2, hidden=[10**9]), **LINEAR),
+        "missing",
+    ),
+    (
+        "huge width, same names",
+        planned(part("parts.Dense", inputs=10**9, outputs=10**9, hidden=[]), **LINEAR),
+        "has shape",
+    ),
+    ("huger", planned(part("parts.Dense", inputs=10**12, outputs=2)), "at most 2,147,483,648"),
+    ("nan weight", planned(part("parts.Dense"), a=torch.tensor([1.0, float("nan")])), "'a' holds NaN"),
+    (
+        "inf weight",
+        planned(part("parts.Dense"), a=torch.tensor(float("inf"), dtype=torch.bfloat16)),
+        "'a' holds NaN",
+    ),
+    ("dunder tensor", planned(part("parts.Kept"), **{"m.__class__": torch.zeros(1)}), "'m.__class__' belongs to no"),
+    ("tensor outside every module", planned(part("parts.Kept"), **{"os.system": torch.zeros(1)}), "belongs to no part"),
+    ("name of a module", pack({}, {"format": 1, "tree": {ESCAPE: part("parts.Kept")}}), "a module is named '\\x1b[31m"),
+    (
+        "dotted name of a module",
+        pack({}, {"format": 1, "tree": {"a.b": part("parts.Kept")}}),
+        "a module is named 'a.b'",
+    ),
+    ("path as class", planned(part("../../parts.Kept")), "unknown part, '../../parts.Kept'"),
+    ("builtin as class", planned(part("builtins.eval", source="1")), "unknown part, 'builtins.eval'"),
+    ("long class", planned(part("x" * 9_000)), "unknown part, 'xxxx"),
+    ("class right to left", planned(part("parts.\u202eKept")), "unknown part, 'parts.\\u202eKept'"),
+    ("own class", planned({"own": "os.system", "arguments": {}}), "your own class 'os.system'"),
+    ("custom class", planned({"custom": "subprocess.Popen"}), "your own class 'subprocess.Popen'"),
+    ("number as class", planned({"part": 3, "arguments": {}}), "unknown form"),
+    ("list of arguments", planned({"part": "parts.Kept", "arguments": [1]}), "unknown form"),
+    ("dunder argument", planned(part("parts.Kept", __class__=1)), "other arguments"),
+    ("self as argument", planned(part("parts.Kept", self=1)), "other arguments"),
+    ("module that is a tensor", planned({"tensor": "t"}, t=torch.zeros(1)), "'m' is no module"),
+    ("module named training", planned({"named": {"training": part("parts.Kept")}}), "wrong name"),
+    ("module with a dot", planned({"named": {"a.b": part("parts.Kept")}}), "wrong name"),
+    ("half a width", planned(part("parts.Dense", inputs=2.5, outputs=2)), "expected int"),
+    ("huge float width", planned(part("parts.Dense", inputs=1e300, outputs=2)), "expected int"),
+    ("no width", planned(part("parts.Dense", inputs=None, outputs=2)), "expected int"),
+    ("negative huge width", planned(part("parts.Dense", inputs=-(10**12), outputs=2)), "at most 2,147,483,648"),
+    ("integer of 4,000 digits inside", planned(part("parts.Kept", thing=int("9" * 4000))), "at most 2,147,483,648"),
+    ("itself", planned(part("parts.Pair", first={"shared": "m"}, second={"shared": "m"})), "does not stand before it"),
+    ("width of 10^9 latents", planned(part("parts.Dense", inputs=10**9, outputs=2, hidden=[]), **LINEAR), "has shape"),
+]
+
+FORGED = [*HEADERS, *TREES]
