@@ -72,6 +72,8 @@ class TrainOptions:
     """The column, or file, that labels the rows; it is not modelled."""
     ids: str | None = None
     """The column that names the rows; it is not modelled, and comes back as it stands."""
+    condition: str | None = None
+    """What the model is given beside x: label, or columns of a table, "kind,age"; they are not modelled."""
     missing: str | None = None
     """Words that mean a missing value, "unknown,n/a", besides the empty cell, NA, NaN, nan, ?, null and None."""
     inf_as_missing: bool = False
@@ -100,7 +102,7 @@ class TrainOptions:
         for name in options:
             if name not in cls.names():
                 raise UsageError(f"unknown option {name!r}.{suggest(name, cls.names())}")
-        for name in ("columns", "drop", "hidden", "latent_dim", "missing"):
+        for name in ("columns", "condition", "drop", "hidden", "latent_dim", "missing"):
             if isinstance(options.get(name), (list, tuple)):
                 options[name] = ",".join(str(item) for item in options[name])
         return cls(**options)

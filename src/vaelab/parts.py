@@ -59,7 +59,7 @@ def kebab(name: str) -> str:
 
 # what a builder offers to a part of each role, beside the arguments that a user may write
 OFFERED = {
-    "prior": ("latent_dim", "shape", "posterior"),
+    "prior": ("latent_dim", "shape", "posterior", "condition"),
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
     "objective": ("latent_dim", "shape"),

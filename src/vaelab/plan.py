@@ -11,6 +11,8 @@ from torch import nn
 
 from .choices import as_the_likelihood_reads, check_support, choose_parts
 from .data import Dataset, open_source
+from .data.conditions import describe as given
+from .data.conditions import width
 from .errors import EnvironmentFault, TrainingError, UsageError
 from .objectives import ELBO, Objective
 from .options import TrainOptions
@@ -69,6 +71,8 @@ class Plan:
         notes = train.notes
         if self.latent_dim > train.schema.dims:
             notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
+        if train.schema.conditions:
+            lines.insert(2, f"given    {given(train.schema.conditions)}")
         return "\n".join([*lines, *(f"note     {note}" for note in notes)])
 
     @property
@@ -187,7 +191,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     # initial weights come from the global generator: seeded here, and put back
     with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)
-        model, objective = recipe(schema.model_shape, latent_dim, **parts)
+        model, objective = recipe(schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)})
     check_support(model, splits.schema)
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 

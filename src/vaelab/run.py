@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
+from .data.conditions import describe, read_given
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
@@ -80,7 +81,12 @@ class Run:
         """
         if source is not None:
             data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
-            return data if data.schema is self.schema else _under(data, self.schema), "given"
+            data = data if data.schema is self.schema else _under(data, self.schema)
+            if self.schema.conditions and data.condition is None:
+                raise UsageError(
+                    f"these rows have no condition: the model is given {describe(self.schema.conditions)}."
+                )
+            return data, "given"
         if not self.splits and self.reopen is not None:
             self.splits = self.reopen()
         for split in ("test", "validation", "train"):
@@ -166,21 +172,32 @@ class Run:
         """
         return use.encode(self.model, self.data(source)[0], seed=seed)
 
-    def decode(self, z: Any) -> Tensor:
-        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units.
+    def given(self, given: str | Mapping[str, Any] | None) -> Tensor | None:
+        """Return the condition (C,) that is given to the model, "kind=3" or {"kind": 3}; None for one without.
+
+        >>> run.given(None) is None
+        True
+        """
+        if given is None and self.schema.conditions:
+            raise UsageError(f"this model must be given {describe(self.schema.conditions)}. Add --given NAME=VALUE.")
+        return None if given is None else read_given(self.schema.conditions, given)
+
+    def decode(self, z: Any, *, given: str | Mapping[str, Any] | None = None) -> Tensor:
+        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units; `given` as for `given`.
 
         >>> run.decode([[0.0, 0.0], [1.0, -1.0]]).shape
         torch.Size([2, 8, 8])
         """
-        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64))
+        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64), self.given(given))
 
-    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight") -> Tensor:
+    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight", given: Any = None) -> Tensor:
         """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape).
 
         >>> run.interpolate(run.encode().mean[:2], steps=8, path="spherical").shape
         torch.Size([9, 8, 8])
         """
-        return self.decode(use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path))
+        way = use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path)
+        return self.decode(way, given=given)
 
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
         """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units.
@@ -201,14 +218,18 @@ class Run:
         """
         return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
-    def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+    def generate(
+        self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0, given: Any = None
+    ) -> Tensor:
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`; `given` as for `given`.
 
         >>> draws, means = run.generate(4), run.generate(4, means=True)
         >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
         (True, False)
         """
-        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+        return use.generate(
+            self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
+        )
 
     def report(self, path: str | Path, source: Any = None) -> Path:
         """Write what this run is, how good it is and what it does as one HTML page, and return its path.
@@ -297,13 +318,13 @@ def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:
     return opened(run).encode(source, **how)
 
 
-def decode(run: Run | str | Path, z: Any) -> Tensor:
+def decode(run: Run | str | Path, z: Any, **how: Any) -> Tensor:
     """Return what lies at places of the latent space: see `Run.decode`.
 
     >>> vaelab.decode(run, [[0.0, 0.0]]).shape
     torch.Size([1, 8, 8])
     """
-    return opened(run).decode(z)
+    return opened(run).decode(z, **how)
 
 
 def interpolate(run: Run | str | Path, places: Any, **how: Any) -> Tensor:

@@ -58,7 +58,7 @@ class Constant(nn.Module):
 def test_the_tables_name_every_part() -> None:
     every = {getattr(posteriors, n) for n in posteriors.__all__} - {posteriors.Amortized}
     assert {row[0] for row in POSTERIORS.values()} == every
-    assert priors.__all__ == ["Gaussian"]
+    assert priors.__all__ == ["Conditioned", "Gaussian"]
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
@@ -247,6 +247,22 @@ def test_the_gaussian_prior(loc: float, scale: float) -> None:
     eps = torch.randn(K, D, dtype=F64)
     close(draw(p, K, Given([eps])), loc + scale * eps)
     assert priors.Gaussian(D)().mean.dtype == torch.float32
+
+
+def test_the_conditioned_prior() -> None:
+    """A mean and deviations for each row, by an affine map of the condition; N(0, I) before it has learned."""
+    p, c = priors.Conditioned(D, 2).double(), torch.randn(B, 2, dtype=F64)
+    z = torch.randn(K, B, D, dtype=F64)
+    close(p(c).log_prob(z), stats.norm().logpdf(z.numpy()).sum(-1))
+    out = np.random.default_rng(2).normal(size=(2 * D, 2))
+    assign(p.map.weight, out)
+    loc, raw = np.split(c.numpy() @ out.T, 2, axis=1)
+    sigma = np.exp(np.arctan(raw * math.pi / 20) * 20 / math.pi)
+    close(p(c).log_prob(z), stats.norm(loc, sigma).logpdf(z.numpy()).sum(-1))
+    with pytest.raises(UsageError, match="must be given its condition"):
+        p()
+    with pytest.raises(UsageError, match="a condition .train with --condition., got 3 and 0"):
+        priors.Conditioned(D, 0)
 
 
 @pytest.mark.parametrize("arguments", [(0,), (2, 0.0, 0.0), (2, 0.0, -1.0), (2, 0.0, float("nan"))])

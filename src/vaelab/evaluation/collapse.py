@@ -71,5 +71,5 @@ def mutual_information(
         aggregate = torch.cat(pairs) - torch.log(torch.tensor(float(n), dtype=torch.float64))
         information = own - aggregate
         error = information.std().item() / n**0.5 if n > 1 else math.nan
-        marginal = None if len(p.batch_shape) > 1 else (aggregate - p.log_prob(z).double()).mean().item()
+        marginal = None if p.batch_shape else (aggregate - p.log_prob(z).double()).mean().item()
         return information.mean().item(), marginal, error

@@ -36,8 +36,8 @@ class Chain(Part):
         self,
         *,
         prior: Conditional,
-        posteriors: Sequence[nn.Module],
-        links: Sequence[nn.Module],
+        posteriors: Sequence[nn.Module] | nn.ModuleList,
+        links: Sequence[nn.Module] | nn.ModuleList,
         likelihood: Conditional,
     ) -> None:
         super().__init__()

@@ -43,8 +43,8 @@ class TopDown(Part):
     def __init__(
         self,
         *,
-        encoders: Sequence[nn.Module],
-        levels: Sequence[nn.Module],
+        encoders: Sequence[nn.Module] | nn.ModuleList,
+        levels: Sequence[nn.Module] | nn.ModuleList,
         likelihood: Conditional,
         top: nn.Module | None = None,
     ) -> None:

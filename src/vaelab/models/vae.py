@@ -114,6 +114,11 @@ class VAE(Part):
         """
         x = admitted(x, samples, observed, gradient)
         q = self.posterior(x, condition)
+        if q.batch_shape != x.shape[:1]:
+            raise UsageError(
+                f"{type(self.posterior).__name__} gave q(z | x) at rows {tuple(q.batch_shape)} for x of shape "
+                f"{tuple(x.shape)}, expected {(len(x),)}. Compare the network's inputs with x."
+            )
         z = draw(q, samples, noise or fresh_noise(x))
         if gradient == "score":
             z = z.detach()

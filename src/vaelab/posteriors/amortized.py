@@ -37,7 +37,7 @@ class Amortized(Conditional):
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "latent_dim")}
         needed = self.outputs(self.latent_dim, **plain)
         out: Tensor = self.network(x) if condition is None else self.network(x, condition)
-        if out.ndim < 2 or out.shape != (*x.shape[: out.ndim - 1], needed):
+        if not 2 <= out.ndim <= x.ndim or out.shape != (*x.shape[: out.ndim - 1], needed):
             raise UsageError(
                 f"{type(self.network).__name__} gave {tuple(out.shape)} for {x.shape[0]} rows; "
                 f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. "

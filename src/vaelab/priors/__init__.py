@@ -1,5 +1,6 @@
 """p(z): one file per family."""
 
+from .conditioned import Conditioned
 from .gaussian import Gaussian
 
-__all__ = ["Gaussian"]
+__all__ = ["Conditioned", "Gaussian"]

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "posterior": "gaussian",
     "likelihood": "bernoulli",
     "objective": "elbo",
+    "condition": 0,  # how many numbers the model is given beside x
 }
 ROLES = ("prior", "posterior", "likelihood", "objective")
 
@@ -89,9 +90,11 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str) -> nn.Module:
+def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str, condition: int = 0) -> nn.Module:
     """Return a multilayer perceptron with these widths; an affine map if there are none."""
-    return MLP(inputs, outputs, tuple(widths), activation) if widths else Linear(inputs, outputs)
+    if not widths:
+        return Linear(inputs, outputs, condition)
+    return MLP(inputs, outputs, tuple(widths), activation, condition)
 
 
 def assemble(
@@ -104,6 +107,7 @@ def assemble(
     posterior: str,
     likelihood: str,
     objective: str,
+    condition: int = 0,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
@@ -112,12 +116,14 @@ def assemble(
 
     categories = px.arguments.get("categories")
     seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation)
-    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation)
+    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation, condition)
+    decoder = network(
+        latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition
+    )
     encoder = OneHot(encoder, categories) if categories else encoder
     made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
-        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
+        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made, condition=condition),
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
     )

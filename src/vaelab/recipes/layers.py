@@ -32,11 +32,11 @@ def halved(widths: Sequence[int], times: int) -> tuple[int, ...]:
     return tuple(max(1, width // 2**times) for width in widths)
 
 
-def topmost(spec: Spec, latent_dim: int, shape: Shape) -> Any:
+def topmost(spec: Spec, latent_dim: int, shape: Shape, condition: int) -> Any:
     """Return the prior of the top layer; UsageError for one that is made from q(z | x)."""
     if "posterior" in inspect.signature(spec.part.__init__).parameters:
         raise UsageError(f"the prior {spec.name} is made from q(z | x), and so is for one stochastic layer.")
-    return spec.make(latent_dim=latent_dim, shape=shape)
+    return spec.make(latent_dim=latent_dim, shape=shape, condition=condition)
 
 
 @recipe(
@@ -53,6 +53,7 @@ def hierarchical(
     posterior: str,
     likelihood: str,
     objective: str,
+    condition: int,
 ) -> tuple[Chain, Objective]:
     """Maximise E[log (1/K) sum_k w_k], w = p(z2) p(z1 | z2) p(x | z1) / (q(z1 | x) q(z2 | z1)), K = 5 (eq. 1, 2, 8).
 
@@ -68,15 +69,16 @@ def hierarchical(
     posteriors, links, below = [], [], (*shape, categories) if categories else shape
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
-        encoder = network(below, q.part.outputs(size, **q.arguments), widths, activation)
+        beside = 0 if number else condition
+        encoder = network(below, q.part.outputs(size, **q.arguments), widths, activation, beside)
         encoder = OneHot(encoder, categories) if categories and number == 0 else encoder
         posteriors.append(q.make(network=encoder, latent_dim=size))
         if number:
             links.append(Gaussian(network(size, 2 * below[0], tuple(reversed(widths)), activation), below[0]))
         below = (size,)
-    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation)
+    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
     model = Chain(
-        prior=topmost(p, dims[-1], shape),
+        prior=topmost(p, dims[-1], shape, condition),
         posteriors=posteriors,
         links=links,
         likelihood=px.make(network=decoder, shape=shape),
@@ -103,6 +105,7 @@ def ladder(
     posterior: str,
     likelihood: str,
     objective: str,
+    condition: int,
 ) -> tuple[TopDown, Objective]:
     """Maximise E_q[log p(x | z1)] - sum_l KL(q(zl | zl+1, x) || p(zl | zl+1)), q and p in one way down (eq. 11 to 19).
 
@@ -121,15 +124,15 @@ def ladder(
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
         feature = widths[-1] if widths else math.prod(below)
-        encoder = network(below, feature, widths, activation)
+        encoder = network(below, feature, widths, activation, 0 if number else condition)
         encoders.append(OneHot(encoder, categories) if categories and number == 0 else encoder)
         evidence = Gaussian(network(feature, 2 * size, widths[-1:], activation), size)
-        above: Any = topmost(p, size, shape)
-        if number + 1 < len(dims):
+        above: Any = topmost(p, size, shape, 0) if number + 1 == len(dims) else None
+        if above is None:
             above = Gaussian(network(dims[number + 1], 2 * size, tuple(reversed(widths)), activation), size)
         levels.append(Ladder(above, evidence))
         below = (feature,)
-    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation)
+    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
     model = TopDown(encoders=encoders, levels=levels, likelihood=px.make(network=decoder, shape=shape))
     return model, parse("objective", objective).make(latent_dim=model.latent_dim, shape=shape)
 
@@ -145,6 +148,7 @@ def very_deep(
     posterior: str,
     likelihood: str,
     objective: str,
+    condition: int,
 ) -> tuple[TopDown, Objective]:
     """Maximise E_q[log p(x | z)] - sum_l KL(q(zl | z>l, x) || p(zl | z>l)) for images, by convolutions (eq. 4).
 
@@ -175,7 +179,7 @@ def very_deep(
     for channels in latent_dim:
         size: tuple[int, ...] = (width, *(-(-n // 2) for n in below[1:]))
         place = size[1:]
-        encoders.append(Block(first, size, width))
+        encoders.append(Block(first, size, width, condition if first is shape else 0))
         levels.append(
             Residual(
                 channels * math.prod(place),
@@ -186,6 +190,8 @@ def very_deep(
             )
         )
         below = first = size
-    head = Pixels(wide, outputs, axis=len(outputs) - 2)
-    model = TopDown(encoders=encoders, levels=levels, likelihood=px.make(network=head, shape=shape), top=Learned(below))
+    head = Pixels(wide, outputs, axis=len(outputs) - 2, condition=condition)
+    model = TopDown(
+        encoders=encoders, levels=levels, likelihood=px.make(network=head, shape=shape), top=Learned(below, condition)
+    )
     return model, parse("objective", objective).make(latent_dim=model.latent_dim, shape=shape)

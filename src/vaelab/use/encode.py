@@ -50,10 +50,11 @@ def encode(model: nn.Module, data: Dataset, *, seed: int = 0) -> Codes:
     return Codes(torch.cat(means[1:]), torch.cat(deviations[1:]))
 
 
-def decode(model: nn.Module, schema: Schema, z: Tensor) -> Tensor:
+def decode(model: nn.Module, schema: Schema, z: Tensor, condition: Tensor | None = None) -> Tensor:
     """E[x | z]: for places z (N, D), in the user's units, (N, *schema.shape), float64.
 
-    Several layers stand side by side, as `encode` gives them. Raises UsageError for another number of dimensions.
+    Several layers stand side by side, as `encode` gives them; `condition` (C,) is given to every row.
+    Raises UsageError for another number of dimensions.
     """
     if not isinstance(model, Decodes):
         raise UsageError(f"a {type(model).__name__} has no latent space to decode from. Use generate.")
@@ -62,5 +63,10 @@ def decode(model: nn.Module, schema: Schema, z: Tensor) -> Tensor:
         raise UsageError(f"codes have shape {tuple(z.shape)}, the model needs (rows, {latent_dim}).")
     model = exact(model)
     with inference(model):
-        rows = [centre(model.decode(some)) for some in z.detach().cpu().double().split(BLOCK)]
+        rows = [centre(model.decode(some, given(condition, some))) for some in z.detach().cpu().double().split(BLOCK)]
         return schema.decode(torch.cat(rows))
+
+
+def given(condition: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Return the condition (C,) of every one of these rows, (N, C)."""
+    return None if condition is None else condition.to(rows).expand(len(rows), -1)
