@@ -261,7 +261,7 @@ def test_the_conditioned_prior() -> None:
     close(p(c).log_prob(z), stats.norm(loc, sigma).logpdf(z.numpy()).sum(-1))
     with pytest.raises(UsageError, match="must be given its condition"):
         p()
-    with pytest.raises(UsageError, match="a condition .train with --condition., got 3 and 0"):
+    with pytest.raises(UsageError, match="got 3 and 0"):
         priors.Conditioned(D, 0)
 
 
