@@ -72,6 +72,8 @@ class TrainOptions:
     """The column, or file, that labels the rows; it is not modelled."""
     ids: str | None = None
     """The column that names the rows; it is not modelled, and comes back as it stands."""
+    labelled: int | None = None
+    """Training rows whose label is used, by recipes that learn classes (default: all that have one)."""
     condition: str | None = None
     """What the model is given beside x: label, or columns of a table, "kind,age"; they are not modelled."""
     missing: str | None = None

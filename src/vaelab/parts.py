@@ -62,7 +62,7 @@ OFFERED = {
     "prior": ("latent_dim", "shape", "posterior", "condition"),
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
-    "objective": ("latent_dim", "shape"),
+    "objective": ("latent_dim", "shape", "labelled"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from .choices import as_the_likelihood_reads, check_support, choose_parts
 from .data import Dataset, open_source
 from .data.conditions import describe as given
-from .data.conditions import width
+from .data.conditions import labelled_rows, width
 from .errors import EnvironmentFault, TrainingError, UsageError
 from .objectives import ELBO, Objective
 from .options import TrainOptions
@@ -188,10 +188,19 @@ def plan_run(source: Any, **options: Any) -> Plan:
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
+    classes: dict[str, Any] = {}
+    if "classes" in recipe.parts:
+        rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)
+        splits = replace(splits, train=rows)
+        classes = {"classes": names, "labelled": rows.condition.sum().item() / len(rows)}  # type: ignore[union-attr]
+    elif chosen.labelled is not None:
+        raise UsageError(f"--labelled is for the recipe m2, not for {recipe.name}.")
     # initial weights come from the global generator: seeded here, and put back
     with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)
-        model, objective = recipe(schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)})
+        model, objective = recipe(
+            schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
+        )
     check_support(model, splits.schema)
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 

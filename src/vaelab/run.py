@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .data.conditions import describe, read_given
+from .data.reading import LABEL
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of, write_config
-from .models import Model
+from .models import Model, SemiSupervised
 from .options import TrainOptions
 from .parts import parse, registry
 from .report import fragment, page
@@ -144,9 +145,12 @@ class Run:
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
         data, split = self.data(source)
         how.setdefault("split", split)
-        return evaluate_model(
+        judged = evaluate_model(
             self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
         )
+        if not isinstance(self.model, SemiSupervised) or data.labels is None:
+            return judged
+        return replace(judged, accuracy=use.accuracy(self.model, data, seed=seed))
 
     def known_rows(self, data: Dataset) -> int:
         """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
@@ -178,9 +182,12 @@ class Run:
         >>> run.given(None) is None
         True
         """
-        if given is None and self.schema.conditions:
+        conditions = self.schema.conditions
+        if isinstance(self.model, SemiSupervised):
+            conditions = ((LABEL, self.model.classes),)
+        elif given is None and conditions:
             raise UsageError(f"this model must be given {describe(self.schema.conditions)}. Add --given NAME=VALUE.")
-        return None if given is None else read_given(self.schema.conditions, given)
+        return None if given is None else read_given(conditions, given)
 
     def decode(self, z: Any, *, given: str | Mapping[str, Any] | None = None) -> Tensor:
         """Return E[x | z] for places z (N, D), (N, *shape), in the user's units; `given` as for `given`.

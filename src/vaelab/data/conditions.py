@@ -146,3 +146,25 @@ def read_given(conditions: Conditions, given: str | Mapping[str, Any]) -> Tensor
         return encode(conditions, {name: np.array([value]) for name, value in given.items()}, "--given")[0]
     except DataError as error:
         raise UsageError(str(error).replace(" in row 1", "")) from None
+
+
+def labelled_rows(data: Dataset, number: int | None, seed: int) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the rows with labels as their condition, all 0 where there is none, and the names of the classes.
+
+    With a `number`, only so many labels are used, as evenly over the classes as can be, picked by `seed`.
+    """
+    words = np.array([], dtype=str) if data.labels is None else data.labels.astype(str)
+    known = ~np.isin(words, ("", "nan", "None"))
+    names = classes(words[known])
+    if number is not None and not len(names) <= number <= int(known.sum()):
+        raise UsageError(f"labelled is {number}: expected {len(names)} (one of each class) to {int(known.sum()):,}.")
+    order = torch.randperm(len(words), generator=torch.Generator().manual_seed(seed)).numpy()
+    turn = np.zeros(len(words), dtype=np.int64)  # the how-manieth of its class a row is
+    for name in names:
+        mine = order[words[order] == name]
+        turn[mine] = np.arange(len(mine))
+    by_turn = order[np.lexsort((words[order], turn[order]))]
+    used = by_turn[known[by_turn]][:number]
+    condition = torch.zeros(len(words), len(names), dtype=torch.float64)
+    condition[used] = unit_vectors(words[used], names)
+    return replace(data, condition=condition), names

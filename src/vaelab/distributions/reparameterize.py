@@ -18,6 +18,7 @@ from torch.distributions import (
     Independent,
     MultivariateNormal,
     Normal,
+    OneHotCategorical,
     TransformedDistribution,
 )
 
@@ -109,6 +110,12 @@ def _categorical(d: Categorical, samples: int, noise: Noise) -> Tensor:
     cumulative = d.probs.cumsum(-1)[..., :-1]
     u = noise.uniform(_shape(d, samples), d.probs)
     return (u.unsqueeze(-1) > cumulative).sum(-1).to(d.probs.dtype)
+
+
+@register_draw(OneHotCategorical)
+def _one_hot(d: OneHotCategorical, samples: int, noise: Noise) -> Tensor:
+    inner = Categorical(probs=d.probs, validate_args=False)
+    return torch.nn.functional.one_hot(_categorical(inner, samples, noise).long(), d.event_shape[0]).to(d.probs.dtype)
 
 
 @register_draw(DiscretizedLogistic)

@@ -81,6 +81,7 @@ class Evaluation:
     mutual_information: float | None
     marginal_kl: float | None
     layers: list[Layer] | None = None
+    accuracy: Estimate | None = None
     reason: str | None = None
 
     def json(self) -> dict[str, Any]:
@@ -107,6 +108,8 @@ class Evaluation:
         }
         if self.layers is not None:
             document["layers"] = [asdict(layer) for layer in self.layers]
+        if self.accuracy is not None:
+            document["accuracy"] = self.accuracy.json()
         return document if self.reason is None else {**document, "reason": self.reason}
 
 

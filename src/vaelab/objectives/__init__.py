@@ -2,5 +2,6 @@
 
 from .base import BoundObjective, Objective
 from .bounds import ELBO, IWAE, Reconstruction, elbo, iwae
+from .semisupervised import SemiSupervised
 
-__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Reconstruction", "elbo", "iwae"]
+__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Reconstruction", "SemiSupervised", "elbo", "iwae"]

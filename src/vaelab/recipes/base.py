@@ -54,7 +54,7 @@ class Recipe:
             raise UsageError(
                 f"recipe {self.name} has one stochastic layer, got latent_dim {tuple(latent_dim)}. Several: {many}."
             )
-        unknown = [name for name in parts if name not in DEFAULTS]
+        unknown = [name for name in parts if name not in {**DEFAULTS, **self.parts}]
         if unknown:
             raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
         return self.build(shape, latent_dim, **{**DEFAULTS, **self.parts, **parts})

@@ -1,9 +1,21 @@
 """What a trained model is for: one verb, one file."""
 
+from .classify import accuracy, classify
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
 from .interpolate import path_through
 from .reconstruct import reconstruct
 from .score import score
 
-__all__ = ["Codes", "decode", "encode", "generate", "generate_blocks", "path_through", "reconstruct", "score"]
+__all__ = [
+    "Codes",
+    "accuracy",
+    "classify",
+    "decode",
+    "encode",
+    "generate",
+    "generate_blocks",
+    "path_through",
+    "reconstruct",
+    "score",
+]

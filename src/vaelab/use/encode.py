@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data import Dataset, Schema
 from ..errors import UsageError
 from ..models import Model
-from ..models.vae import VAE, Decodes, centre
+from ..models.vae import Decodes, centre
 from ..noise import SharedNoise, stream
 from ..part import exact, inference
 from ..training import Rows
@@ -37,7 +37,7 @@ def encode(model: nn.Module, data: Dataset, *, seed: int = 0) -> Codes:
     """
     assert isinstance(model, Model)
     rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
-    samples = 1 if isinstance(model, VAE) else LAYERED
+    samples = LAYERED if hasattr(model, "sizes") else 1
     means, deviations = [torch.empty(0, 0)], [torch.empty(0, 0)]
     with inference(model):
         for batch in rows.in_order(BLOCK):
