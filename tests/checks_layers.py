@@ -8,10 +8,14 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from exact import check, close, generator, normal, unbounded
 from vaelab import likelihoods, posteriors, priors
+from vaelab.data import Dataset, Schema
+from vaelab.evaluation import evidence_rows
 from vaelab.models import VAE, Chain, Ladder, TopDown
 from vaelab.networks import Linear
-from vaelab.noise import Noise
+from vaelab.noise import Given, Noise, SharedNoise, stream
 from vaelab.objectives import iwae
+from vaelab.recipes import m2
+from vaelab.training import Rows
 
 DIMS, LOWER, UPPER, S1, S = 7, 3, 2, 0.7, 0.5
 
@@ -190,3 +194,23 @@ def a_conditional_linear_model_is_regression() -> None:
     with torch.no_grad():
         drawn = model.generate(20_011, condition=c[:1].expand(20_011, -1), noise=Noise(generator(5)))
     five_errors(drawn, mean[0].detach(), "mean of x given c")
+
+
+@check
+def classes_are_summed_by_their_weights() -> None:
+    """log sum_y p(x, y) from one draw for each class is that of the bounds of rows labelled with each class."""
+    model, _ = m2((DIMS,), UPPER, classes=("a", "b", "c"), likelihood="gaussian", hidden=(11,))
+    model, x, eps = model.double(), normal(5, DIMS, seed=2), normal(3, 5, UPPER, seed=3)
+    with torch.no_grad():
+        each = []
+        for unit in _eye(3):
+            t = model.terms(x, condition=unit.expand(5, -1), noise=Given([eps]))
+            each.append(t.mean(t.log_w))
+        t, log_q = model.terms(x, noise=Given([eps])), model.classifier(x).log_softmax(-1).T
+        together = torch.stack(each)
+        close(iwae(t), together.logsumexp(0), what="log sum_y")
+        close(t.mean(t.log_w), (log_q.exp() * (together - log_q)).sum(0), what="ELBO over y")
+        rows = Rows(Dataset(x, Schema(name="made", layout="array", shape=(DIMS,), values="real")), dtype=torch.float64)
+        values = evidence_rows(model, rows, samples=70, shared=True)
+        shared = SharedNoise(stream(0, "score"))
+        close(values.evidence, iwae(model.terms(x, samples=70, noise=shared)), what="evidence")  # type: ignore[arg-type]

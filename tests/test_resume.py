@@ -19,7 +19,7 @@ from vaelab.data import Dataset
 from vaelab.errors import EnvironmentFault
 from vaelab.models import VAE
 from vaelab.networks import MLP
-from vaelab.objectives import ELBO, IWAE
+from vaelab.objectives import ELBO, IWAE, Factor, TotalCorrelation
 from vaelab.parts import registry
 from vaelab.training import Rows, Settings, optimise
 from vaelab.training.checkpoint import FILE, PREVIOUS, leftovers, load_checkpoint, save_checkpoint
@@ -86,6 +86,11 @@ def short_of_memory(at: int) -> Callable[[], ELBO]:
     return Short
 
 
+def critic() -> Factor:
+    torch.manual_seed(3)
+    return Factor(Q, width=5).double()
+
+
 def grown(loss, model):
     return loss + 1e9
 
@@ -103,6 +108,8 @@ CASES = {
     "optimal scale": (lambda: fresh(0, scale="optimal"), ELBO, {}, (3,)),
     "clip": (fresh, ELBO, {"clip": 0.5}, (15,)),
     "two owners": (fresh, Two, {"lr": 0.1}, (9,)),
+    "a critic": (fresh, critic, {}, (9,)),
+    "the number of rows": (fresh, TotalCorrelation, {}, (5,)),
     "batch norm": (with_batch_norm, ELBO, {"batch_size": 13}, (6,)),
     "a batch of all rows": (fresh, ELBO, {"batch_size": 100}, (4,)),
     "bad steps": (fresh, lambda: Spoilt({2, 5, 6}), {}, (6, 7)),

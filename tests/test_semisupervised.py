@@ -68,7 +68,7 @@ def test_labelled_rows_have_the_bound_of_their_class() -> None:
         m, x, noise=noise(), step=0, condition=label
     )
     bound = elbo(m.terms(x, condition=label, noise=noise()))
-    close(losses["model"], -bound - 0.1 / 0.8 * (label * log_q).sum(1))
+    close(losses["model"], -bound - 1 / 0.8 * (label * log_q).sum(1))
     losses["model"].sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in m.parameters() if p.grad is not None)
 
@@ -114,15 +114,17 @@ def test_missing_labels_are_no_labels(tmp_path: Path) -> None:
 
 
 def test_digits_with_a_hundred_labels(tmp_path: Path) -> None:
-    run = vaelab.train("digits", recipe="m2", labelled=100, latent_dim=8, hidden="64", epochs=15, progress="off")
+    run = vaelab.train(
+        "digits", recipe="m2", labelled=100, latent_dim=4, hidden="32", epochs=8, lr=0.01, progress="off"
+    )
     judged = run.evaluate(samples=5)
     assert judged.accuracy is not None
-    assert judged.accuracy.value > 0.6, judged.accuracy  # by chance 0.1; 0.85 when this was written
+    assert judged.accuracy.value > 0.4, judged.accuracy  # by chance 0.1; 0.61 when this was written
     assert judged.json()["accuracy"]["value"] == judged.accuracy.value
     again = vaelab.load(run.save(tmp_path / "m.safetensors"))
     assert torch.equal(again.generate(3, given="label=4"), run.generate(3, given={"label": 4}))
     assert again.generate(3).shape == (3, 8, 8)
-    assert again.encode("digits").mean.shape == (1797, 8)
+    assert again.encode("digits").mean.shape == (1797, 4)
     with pytest.raises(UsageError, match="--labelled is for the recipe m2, not for vae"):
         vaelab.plan_run("digits", labelled=100)
     with pytest.raises(UsageError, match="needs labels of at least two classes"):

@@ -1,6 +1,6 @@
 """What ails a model: each rule reads the symptoms and speaks only where a figure leaves the range that health allows.
 
-A threshold has a reason of its own, stated beside it; none was fitted to the runs that the tests show.
+A threshold has a reason of its own, stated beside it.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class SemiSupervised(Part):
     """p(x, y, z) = p(x | y, z) p(y) p(z), p(y) uniform, with q(y, z | x) = q(y | x) q(z | x, y).
 
     Kingma, Rezende, Mohamed & Welling 2014 (M2), eq. 6 and 7. All C classes are enumerated: K samples are K C draws
-    with log-weights log q(y | x) - log K, so bounds sum over y exactly. The condition is the label, (B, C) a unit vector, or
-    all 0 for a row without one; q(y | x) of a row with a label is that label, and the bound is one on log p(x, y).
+    with log-weights log q(y | x) - log K, so bounds sum over y exactly. The condition is the label, (B, C), a unit
+    vector, or all 0 for a row without one; q(y | x) of a row with a label is that label, its bound one on log p(x, y).
     `classifier` gives the logits of q(y | x), (B, C); posterior and likelihood read y as their condition.
 
     >>> q = posteriors.Gaussian(networks.MLP(5, 4, condition=3), 2)

