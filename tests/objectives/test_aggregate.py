@@ -251,5 +251,5 @@ def test_impossible_arguments_are_refused() -> None:
         lambda: Capacity(capacity=-1.0),
         lambda: RAE(penalty="spectral"),
     ):
-        with pytest.raises(UsageError, match=r"is .*, expected"):
+        with pytest.raises(UsageError, match=r"must be .*, got"):
             make()

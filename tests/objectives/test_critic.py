@@ -145,5 +145,5 @@ def test_the_logistic_loss_is_stable() -> None:
 
 def test_impossible_arguments_are_refused() -> None:
     for make in (lambda: Factor(0), lambda: Factor(2, gamma=-1.0), lambda: Adversarial(2, width=0)):
-        with pytest.raises(UsageError, match=r"is .*, expected at least"):
+        with pytest.raises(UsageError, match=r"must be at least .*, got"):
             make()

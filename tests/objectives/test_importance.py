@@ -114,7 +114,7 @@ def test_impossible_arguments_are_refused() -> None:
         lambda: CombinedIWAE(weight=1.5),
         lambda: Renyi(alpha=math.nan),
     ):
-        with pytest.raises(UsageError, match=r"is .*, expected"):
+        with pytest.raises(UsageError, match=r"must be .*, got"):
             make()
 
 

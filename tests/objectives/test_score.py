@@ -91,5 +91,5 @@ def test_unbiased_on_continuous_latents_too() -> None:
 
 def test_impossible_arguments_are_refused() -> None:
     for make in (lambda: Score(1), lambda: VIMCO(1), lambda: Score(beta=-1.0)):
-        with pytest.raises(UsageError, match="expected at least"):
+        with pytest.raises(UsageError, match="must be at least"):
             make()

@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     model.posterior = posteriors.Point(Linear(D, Q), Q).double()
     with pytest.raises(UsageError, match="PointMass, which has no density"):
         TotalCorrelation()(model, x, noise=noise(), step=0)
-    with pytest.raises(UsageError, match="estimator is 'mws', expected 'weighted' or 'stratified'"):
+    with pytest.raises(UsageError, match="estimator must be 'weighted' or 'stratified', got 'mws'"):
         TotalCorrelation(estimator="mws")
 
 

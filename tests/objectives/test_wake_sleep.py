@@ -104,5 +104,5 @@ def test_what_cannot_dream_is_refused() -> None:
 
     with pytest.raises(UsageError, match="WakeSleep needs a VAE, whose p and q are apart; got Other"):
         WakeSleep()(Other(), x[None], noise=noise(), step=0)
-    with pytest.raises(UsageError, match="recognition is 'dream', expected 'wake', 'sleep' or 'both'"):
+    with pytest.raises(UsageError, match="recognition must be 'wake', 'sleep' or 'both', got 'dream'"):
         ReweightedWakeSleep(recognition="dream")

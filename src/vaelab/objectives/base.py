@@ -45,7 +45,7 @@ class Objective(Part, ABC):
         for name, (kept, expected) in rules.items():
             if not kept:
                 got = getattr(self, name)
-                raise UsageError(f"{type(self).__name__}: {name} is {got!r}, expected {expected}.")
+                raise UsageError(f"{type(self).__name__}: {name} must be {expected}, got {got!r}.")
 
     def start(self, x: Tensor, rows: int) -> None:
         """Learn what is known before training: some rows x (B, *X), and that there are `rows` of them in all."""
