@@ -242,8 +242,9 @@ def flow(dims: int, kind: str) -> priors.Flow:
 
 @pytest.mark.parametrize("kind", ["nsf", "maf"])
 def test_a_flow_integrates_to_one(kind: str) -> None:
-    # the curvature of a spline jumps at its knots, so a sum over cells is off by the square of their size: 5e-5 here
-    for dims, cells, off in ((1, 4000, 1e-6), (2, 500, 2e-4 if kind == "nsf" else 1e-6)):
+    # curvature jumps at the knots of a spline and of a rectifier, so a sum over cells is off by the order of their
+    # squared size: 4e-5 and 2e-3 here, of which the jumps have a small share
+    for dims, cells, off in ((1, 4000, 1e-5), (2, 500, 2e-4)):
         axis = 24 * ((torch.arange(cells, dtype=F64) + 0.5) / cells - 0.5)
         z = torch.cartesian_prod(*[axis] * dims).reshape(-1, dims)
         with torch.no_grad():

@@ -31,8 +31,8 @@ def refit(
     out
         The folder of the new run.
     prior
-        mixture:components=10,covariance=full, flow:kind=maf (nsf), vamp:components=500; gaussian and uniform-sphere
-        have nothing to fit.
+        mixture:components=10,covariance=full, flow:kind=maf (nsf), vamp:components=500; code-sequence where q is
+        nearest; gaussian and uniform-sphere have nothing to fit.
     steps
         Steps of gradient ascent, for a prior that needs them.
     seed

@@ -1,5 +1,6 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .code_sequence import CodeSequence
 from .codes import CodeMasses, NearestCode
 from .concrete import Concrete
 from .discretized import DiscretizedLogistic
@@ -8,12 +9,13 @@ from .kl import closed_form_kl
 from .mixture import Mixture
 from .normalizing import Normalizing
 from .point import PointMass
-from .reparameterize import comparable, comparable_anywhere, draw, entries, has_density, held
+from .reparameterize import comparable, comparable_anywhere, draw, draw_below, entries, has_density, held
 from .sphere import UniformSphere
 from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "CodeMasses",
+    "CodeSequence",
     "Concrete",
     "DiscretizedLogistic",
     "Flow",
@@ -27,6 +29,7 @@ __all__ = [
     "comparable",
     "comparable_anywhere",
     "draw",
+    "draw_below",
     "entries",
     "has_density",
     "held",

@@ -11,6 +11,11 @@ from .base import iwae as iwae
 from .base import linear as linear
 from .base import recipe as recipe
 from .base import vae as vae
+from .conditional import cvae as cvae
+from .conditional import m2 as m2
+from .layers import hierarchical as hierarchical
+from .layers import ladder as ladder
+from .layers import very_deep as very_deep
 from .objectives import aae as aae
 from .objectives import beta_tc_vae as beta_tc_vae
 from .objectives import ciwae as ciwae

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..data import Dataset
 from ..errors import UsageError, suggest
-from ..models import VAE
+from ..models import VAE, Model
 from ..networks import MLP, Linear, OneHot
 from ..objectives import Objective
 from ..parts import parse
@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "bernoulli",
     "objective": "elbo",
     "refine": None,
+    "condition": 0,  # how many numbers the model is given beside x
 }
 ROLES = ("prior", "posterior", "likelihood", "objective")
 
@@ -35,7 +36,8 @@ class Recipe:
     name: str
     paper: str
     parts: dict[str, Any]
-    build: Callable[..., tuple[VAE, Objective]]
+    build: Callable[..., tuple[Model, Objective]]
+    layers: int | None = 1  # stochastic layers; None: as many as latent_dim has numbers
     real: bool = False  # treats every kept column as a real number
     pace: Callable[[Dataset], dict[str, Any]] | None = None
 
@@ -43,9 +45,17 @@ class Recipe:
         """Return the settings of training that suit this recipe on these rows."""
         return self.pace(train) if self.pace else {}
 
-    def __call__(self, shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts."""
-        unknown = [name for name in parts if name not in DEFAULTS]
+    def __call__(self, shape: Shape, latent_dim: int | Sequence[int], **parts: Any) -> tuple[Any, Objective]:
+        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts.
+
+        A model of several stochastic layers takes a latent_dim for each, from x upwards.
+        """
+        if self.layers == 1 and not isinstance(latent_dim, int):
+            many = ", ".join(name for name, other in RECIPES.items() if other.layers != 1)
+            raise UsageError(
+                f"recipe {self.name} has one stochastic layer, got latent_dim {tuple(latent_dim)}. Several: {many}."
+            )
+        unknown = [name for name in parts if name not in {**DEFAULTS, **self.parts}]
         if unknown:
             raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
         return self.build(shape, latent_dim, **{**DEFAULTS, **self.parts, **parts})
@@ -55,13 +65,18 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def recipe(
-    paper: str, *, real: bool = False, pace: Callable[[Dataset], dict[str, Any]] | None = None, **parts: Any
-) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
+    paper: str,
+    *,
+    layers: int | None = 1,
+    real: bool = False,
+    pace: Callable[[Dataset], dict[str, Any]] | None = None,
+    **parts: Any,
+) -> Callable[[Callable[..., tuple[Any, Objective]]], Recipe]:
     """Register a recipe under the name of its function."""
 
-    def register(build: Callable[..., tuple[VAE, Objective]]) -> Recipe:
+    def register(build: Callable[..., tuple[Any, Objective]]) -> Recipe:
         name = build.__name__.replace("_", "-")
-        made = Recipe(name, paper, parts, build, real, pace)
+        made = Recipe(name, paper, parts, build, layers, real, pace)
         object.__setattr__(made, "__doc__", build.__doc__)
         RECIPES[name] = made
         return made
@@ -76,6 +91,13 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str, condition: int = 0) -> nn.Module:
+    """Return a multilayer perceptron with these widths; an affine map if there are none."""
+    if not widths:
+        return Linear(inputs, outputs, condition)
+    return MLP(inputs, outputs, tuple(widths), activation, condition)
+
+
 def assemble(
     shape: Shape,
     latent_dim: int,
@@ -87,23 +109,23 @@ def assemble(
     likelihood: str,
     objective: str,
     refine: str | None = None,
+    condition: int = 0,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
-    def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
-        return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
-
     categories = px.arguments.get("categories")
     seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
-    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation, condition)
+    decoder = network(
+        latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition
+    )
     encoder = OneHot(encoder, categories) if categories else encoder
     made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
-        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
+        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made, condition=condition),
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
         refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,

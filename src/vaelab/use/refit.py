@@ -75,10 +75,10 @@ def refit(model: nn.Module, data: Dataset, prior: Conditional, *, steps: int = 2
     if steps < 1:
         raise UsageError(f"refit: steps must be at least 1, got {steps}.")
     # together, so that a prior that holds the model's posterior holds the copy of it
-    posterior, likelihood, fitted = copy.deepcopy([model.posterior, model.likelihood, prior])
+    twin, fitted = copy.deepcopy((model, prior))
     like = next(model.parameters())
-    new = VAE(prior=fitted.to(like.device, like.dtype), posterior=posterior, likelihood=likelihood).eval()
-    theirs = {id(p) for p in [*posterior.parameters(), *likelihood.parameters()]}
+    new = VAE(**{**twin.arguments(), "prior": fitted.to(like.device, like.dtype)}).eval()
+    theirs = {id(p) for part in (new.posterior, new.likelihood) for p in part.parameters()}
     free = [p for p in fitted.parameters() if id(p) not in theirs and p.requires_grad]
     if free:
         _fit(new, fitted, free, codes_of(model, data, seed=seed), data, steps, seed)
