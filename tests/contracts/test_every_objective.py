@@ -103,7 +103,8 @@ def losses(
 
 
 def test_the_table_names_every_objective() -> None:
-    assert {name.partition(",")[0] for name in OBJECTIVES} == set(known("objective"))
+    elsewhere = {"quantised"}  # for the posterior `nearest` alone: test_quantiser.py
+    assert {name.partition(",")[0] for name in OBJECTIVES} | elsewhere == set(known("objective"))
     for name, space in vars(objectives).items():
         if inspect.isclass(space) and issubclass(space, Objective) and not inspect.isabstract(space):
             assert name in objectives.__all__
