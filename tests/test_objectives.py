@@ -215,7 +215,7 @@ def test_model_arguments_are_checked() -> None:
         model.generate(-1)
     with pytest.raises(UsageError, match="3 rows asked for, but the condition has 2"):
         model.generate(3, condition=torch.zeros(2, 1))
-    with pytest.raises(UsageError, match=r"gave \(7, 1, 3\) for 7 rows; Gaussian with latent_dim 3 needs \(7, 3\)"):
+    with pytest.raises(UsageError, match=r"gave q\(z \| x\) at rows \(7, 1\) for x of shape \(7, 1, 11\)"):
         model.terms(tensor(x)[:, None])
     terms = model.terms(tensor(x), noise=noise())
     terms.x = tensor(x)[:, None]  # as if the likelihood's shape were not x's

@@ -31,6 +31,7 @@ def test_a_recipe_from_data_to_figures(name: str, tmp_path: Path, capsys: pytest
     assert math.isfinite(figures["elbo"]["value"])
     assert figures["elbo"]["value"] <= figures["log_evidence"]["value"] + 1e-9
     assert figures["elbo"]["value"] == pytest.approx(figures["reconstruction"]["value"] - figures["kl"]["value"])
+    assert run(["doctor", out]) == 0
     assert run(["generate", out, "-n", "4", "-o", str(tmp_path / "new.npy")]) == 0
     assert run(["encode", out, "digits", "-o", str(tmp_path / "codes.csv")]) == 0
     assert run(["reconstruct", out, "-o", str(tmp_path / "seen.npy")]) == 0

@@ -41,6 +41,7 @@ _SPACES = (
     "data",
     "distributions",
     "likelihoods",
+    "models",
     "networks",
     "objectives",
     "posteriors",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import distributions as distributions
     from . import likelihoods as likelihoods
+    from . import models as models
     from . import networks as networks
     from . import objectives as objectives
     from . import posteriors as posteriors

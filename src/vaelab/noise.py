@@ -53,7 +53,7 @@ class _Scaled(Noise):
     """The normal draws of another noise, multiplied."""
 
     def __init__(self, noise: Noise, temperature: float) -> None:
-        super().__init__(noise.generator)
+        super().__init__(getattr(noise, "generator", None))  # type: ignore[arg-type]
         self.noise, self.temperature = noise, temperature
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
@@ -61,6 +61,26 @@ class _Scaled(Noise):
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         return self.noise.uniform(shape, like)
+
+
+class OnePerDraw(Noise):
+    """The noise of K draws at B rows for a distribution whose batch is (K, B) already: one draw of each.
+
+    >>> one = OnePerDraw(SharedNoise(torch.Generator().manual_seed(0))).normal((1, 3, 7, 2), torch.zeros(1))
+    >>> one.shape, torch.equal(one[0, :, 0], one[0, :, 6])  # shared by the rows, as the K draws themselves are
+    (torch.Size([1, 3, 7, 2]), True)
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise, self.generator = noise, getattr(noise, "generator", None)  # type: ignore[assignment]
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) of shape (1, K, B, *event)."""
+        return self.noise.normal(shape[1:], like).unsqueeze(0)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1) of shape (1, K, B, *event)."""
+        return self.noise.uniform(shape[1:], like).unsqueeze(0)
 
 
 class SharedNoise(Noise):

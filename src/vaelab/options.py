@@ -18,8 +18,8 @@ class TrainOptions:
 
     recipe: str = "vae"
     """A published model by name: `vaelab recipes` lists them."""
-    latent_dim: int | None = None
-    """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries)."""
+    latent_dim: int | str | None = None
+    """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries); of each layer from x up, "20,10"."""
     hidden: str | None = None
     """Widths of the hidden layers, "500,500" (default: 500; "" for none)."""
     activation: str | None = None
@@ -74,6 +74,10 @@ class TrainOptions:
     """The column, or file, that labels the rows; it is not modelled."""
     ids: str | None = None
     """The column that names the rows; it is not modelled, and comes back as it stands."""
+    labelled: int | None = None
+    """Training rows whose label is used, by recipes that learn classes (default: all that have one)."""
+    condition: str | None = None
+    """What the model is given beside x: label, or columns of a table, "kind,age"; they are not modelled."""
     missing: str | None = None
     """Words that mean a missing value, "unknown,n/a", besides the empty cell, NA, NaN, nan, ?, null and None."""
     inf_as_missing: bool = False
@@ -102,7 +106,7 @@ class TrainOptions:
         for name in options:
             if name not in cls.names():
                 raise UsageError(f"unknown option {name!r}.{suggest(name, cls.names())}")
-        for name in ("columns", "drop", "hidden", "missing"):
+        for name in ("columns", "condition", "drop", "hidden", "latent_dim", "missing"):
             if isinstance(options.get(name), (list, tuple)):
                 options[name] = ",".join(str(item) for item in options[name])
         return cls(**options)

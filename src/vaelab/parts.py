@@ -55,11 +55,12 @@ def known(role: str) -> dict[str, type[Any]]:
     """Return the parts of a role by their names on the command line: DiscretizedLogistic is "discretized-logistic"."""
     space = NAMESPACES[role]
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
-    return {kebab(name): part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
+    return {kebab(name): part for name, part in classes.items() if _buildable(part)}
 
 
-def _concrete(part: type[Any]) -> bool:
-    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized", "Refinement")
+def _buildable(part: type[Any]) -> bool:
+    patterns = ("Likelihood", "Amortized", "Refinement")
+    return issubclass(part, Part) and not inspect.isabstract(part) and part.__name__ not in patterns
 
 
 def kebab(name: str) -> str:
@@ -69,10 +70,10 @@ def kebab(name: str) -> str:
 
 # what a builder offers to a part of each role, beside the arguments that a user may write
 OFFERED = {
-    "prior": ("latent_dim", "shape", "posterior"),
+    "prior": ("latent_dim", "shape", "posterior", "condition"),
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
-    "objective": ("latent_dim", "shape"),
+    "objective": ("latent_dim", "shape", "labelled"),
     "refine": ("latent_dim",),
 }
 
@@ -121,8 +122,8 @@ def _value(text: str) -> Any:
 
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
-    out: dict[str, type[Any]] = {"models.VAE": models.VAE, "data.Schema": Schema}
-    for space in (priors, posteriors, likelihoods, networks, refinements):
+    out: dict[str, type[Any]] = {"data.Schema": Schema}
+    for space in (models, priors, posteriors, likelihoods, networks, refinements):
         short = space.__name__.rpartition(".")[2]
-        out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _concrete(getattr(space, n))}
+        out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _buildable(getattr(space, n))}
     return out

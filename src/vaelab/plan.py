@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import nn
 
 from .choices import as_the_likelihood_reads, check_support, choose_parts
 from .data import Dataset, open_source
+from .data.conditions import describe as given
+from .data.conditions import labelled_rows, width
 from .errors import EnvironmentFault, TrainingError, UsageError
 from .objectives import ELBO, Objective
 from .options import TrainOptions
@@ -61,7 +63,7 @@ class Plan:
             f"data     {train.schema.name}   {train.schema.describe()}",
             f"split    {len(train):,} train, {held}"
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
-            f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
+            f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
             + (f"   refine {parts['refine']}" if "refine" in parts else ""),
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
@@ -70,12 +72,19 @@ class Plan:
         notes = train.notes
         if self.latent_dim > train.schema.dims:
             notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
+        if train.schema.conditions:
+            lines.insert(2, f"given    {given(train.schema.conditions)}")
         return "\n".join([*lines, *(f"note     {note}" for note in notes)])
 
     @property
     def latent_dim(self) -> int:
         """The number of latent dimensions."""
-        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+        return int(self.model.latent_dim)  # type: ignore[arg-type]
+
+    @property
+    def latent_dims(self) -> str:
+        """The number of latent dimensions of each stochastic layer, from x upwards: "20 + 10"."""
+        return " + ".join(f"{size:,}" for size in getattr(self.model, "sizes", [self.latent_dim]))
 
     def estimate(self) -> str:
         """Return how long training will take, from a few steps on a copy of the model."""
@@ -174,18 +183,25 @@ def plan_run(source: Any, **options: Any) -> Plan:
     Settings(**_asked(chosen))  # what is out of range is said before any data are read
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
-    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else chosen.latent_dim
-    if latent_dim < 1:
-        raise UsageError(f"latent_dim must be at least 1, got {latent_dim}.")
+    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
     splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
+    classes: dict[str, Any] = {}
+    if "classes" in recipe.parts:
+        rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)
+        splits = replace(splits, train=rows)
+        classes = {"classes": names, "labelled": rows.condition.sum().item() / len(rows)}  # type: ignore[union-attr]
+    elif chosen.labelled is not None:
+        raise UsageError(f"--labelled is for the recipe m2, not for {recipe.name}.")
     # initial weights come from the global generator: seeded here, and put back
     with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)
-        model, objective = recipe(schema.model_shape, latent_dim, **parts)
+        model, objective = recipe(
+            schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
+        )
     check_support(model, splits.schema)
     return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
 
@@ -194,6 +210,18 @@ def _asked(options: TrainOptions) -> dict[str, Any]:
     """Return the settings of training that were asked for."""
     named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed")
     return {name: value for name in named if (value := getattr(options, name)) is not None}
+
+
+def read_dims(asked: int | str) -> int | tuple[int, ...]:
+    """Return the latent dimensions: 20, or of each layer "20,10"; UsageError for what is no such number."""
+    words = [asked] if isinstance(asked, int) else asked.split(",")
+    try:
+        dims = tuple(int(word) for word in words)
+    except ValueError:
+        raise UsageError(f'latent_dim is {asked!r}: expected a number, or one for each layer, "20,10".') from None
+    if min(dims) < 1:
+        raise UsageError(f"latent_dim must be at least 1, got {min(dims)}.")
+    return dims if len(dims) > 1 else dims[0]
 
 
 def pick_device(name: str) -> torch.device:

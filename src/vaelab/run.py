@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from . import files, use
 from .conditional import Conditional
 from .data import Dataset, Schema, as_real, open_source
+from .data.conditions import describe, read_given
+from .data.reading import LABEL
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of, write_config
-from .models import Model
+from .models import Model, SemiSupervised
 from .options import TrainOptions
 from .parts import parse, prior_for, registry
 from .report import fragment, page
@@ -82,7 +84,12 @@ class Run:
         """
         if source is not None:
             data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
-            return data if data.schema is self.schema else _under(data, self.schema), "given"
+            data = data if data.schema is self.schema else _under(data, self.schema)
+            if self.schema.conditions and data.condition is None:
+                raise UsageError(
+                    f"these rows have no condition: the model is given {describe(self.schema.conditions)}."
+                )
+            return data, "given"
         known = self._known()
         for split in ("test", "validation", "train"):
             if split in known:
@@ -123,7 +130,7 @@ class Run:
     @property
     def latent_dim(self) -> int:
         """The number of latent dimensions."""
-        return int(self.model.prior.latent_dim)  # type: ignore[union-attr, arg-type]
+        return int(self.model.latent_dim)  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -143,9 +150,12 @@ class Run:
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
         data, split = self.data(source)
         how.setdefault("split", split)
-        return evaluate_model(
+        judged = evaluate_model(
             self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
         )
+        if not isinstance(self.model, SemiSupervised) or data.labels is None:
+            return judged
+        return replace(judged, accuracy=use.accuracy(self.model, data, seed=seed))
 
     def known_rows(self, data: Dataset) -> int:
         """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
@@ -171,21 +181,35 @@ class Run:
         """
         return use.encode(self.model, self.data(source)[0], seed=seed)
 
-    def decode(self, z: Any) -> Tensor:
-        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units.
+    def given(self, given: str | Mapping[str, Any] | None) -> Tensor | None:
+        """Return the condition (C,) that is given to the model, "kind=3" or {"kind": 3}; None for one without.
+
+        >>> run.given(None) is None
+        True
+        """
+        conditions = self.schema.conditions
+        if isinstance(self.model, SemiSupervised):
+            conditions = ((LABEL, self.model.classes),)
+        elif given is None and conditions:
+            raise UsageError(f"this model must be given {describe(self.schema.conditions)}. Add --given NAME=VALUE.")
+        return None if given is None else read_given(conditions, given)
+
+    def decode(self, z: Any, *, given: str | Mapping[str, Any] | None = None) -> Tensor:
+        """Return E[x | z] for places z (N, D), (N, *shape), in the user's units; `given` as for `given`.
 
         >>> run.decode([[0.0, 0.0], [1.0, -1.0]]).shape
         torch.Size([2, 8, 8])
         """
-        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64))
+        return use.decode(self.model, self.schema, torch.as_tensor(z, dtype=torch.float64), self.given(given))
 
-    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight") -> Tensor:
+    def interpolate(self, places: Any, *, steps: int = 10, path: str = "straight", given: Any = None) -> Tensor:
         """Return E[x | z] on the path through places z (P, D), each included: ((P - 1) * steps + 1, *shape).
 
         >>> run.interpolate(run.encode().mean[:2], steps=8, path="spherical").shape
         torch.Size([9, 8, 8])
         """
-        return self.decode(use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path))
+        way = use.path_through(torch.as_tensor(places, dtype=torch.float64), steps, path)
+        return self.decode(way, given=given)
 
     def reconstruct(self, source: Any = None, *, seed: int = 0) -> Tensor:
         """Return E_q[E[x | z]] for the rows of a source, (N, *shape), in the user's units.
@@ -206,14 +230,18 @@ class Run:
         """
         return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
-    def generate(self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+    def generate(
+        self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0, given: Any = None
+    ) -> Tensor:
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`; `given` as for `given`.
 
         >>> draws, means = run.generate(4), run.generate(4, means=True)
         >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
         (True, False)
         """
-        return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+        return use.generate(
+            self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
+        )
 
     def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
         """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.
@@ -340,13 +368,13 @@ def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:
     return opened(run).encode(source, **how)
 
 
-def decode(run: Run | str | Path, z: Any) -> Tensor:
+def decode(run: Run | str | Path, z: Any, **how: Any) -> Tensor:
     """Return what lies at places of the latent space: see `Run.decode`.
 
     >>> vaelab.decode(run, [[0.0, 0.0]]).shape
     torch.Size([1, 8, 8])
     """
-    return opened(run).decode(z)
+    return opened(run).decode(z, **how)
 
 
 def interpolate(run: Run | str | Path, places: Any, **how: Any) -> Tensor:

@@ -263,6 +263,22 @@ def test_the_gaussian_prior(loc: float, scale: float) -> None:
     assert priors.Gaussian(D)().mean.dtype == torch.float32
 
 
+def test_the_conditioned_prior() -> None:
+    """A mean and deviations for each row, by an affine map of the condition; N(0, I) before it has learned."""
+    p, c = priors.Conditioned(D, 2).double(), torch.randn(B, 2, dtype=F64)
+    z = torch.randn(K, B, D, dtype=F64)
+    close(p(c).log_prob(z), stats.norm().logpdf(z.numpy()).sum(-1))
+    out = np.random.default_rng(2).normal(size=(2 * D, 2))
+    assign(p.map.weight, out)
+    loc, raw = np.split(c.numpy() @ out.T, 2, axis=1)
+    sigma = np.exp(np.arctan(raw * math.pi / 20) * 20 / math.pi)
+    close(p(c).log_prob(z), stats.norm(loc, sigma).logpdf(z.numpy()).sum(-1))
+    with pytest.raises(UsageError, match="must be given its condition"):
+        p()
+    with pytest.raises(UsageError, match="got 3 and 0"):
+        priors.Conditioned(D, 0)
+
+
 @pytest.mark.parametrize("arguments", [(0,), (2, 0.0, 0.0), (2, 0.0, -1.0), (2, 0.0, float("nan"))])
 def test_impossible_priors_are_refused(arguments: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="latent_dim >= 1 and scale > 0"):

@@ -15,6 +15,7 @@ def decode(
     /,
     *,
     out: Annotated[str, Parameter(alias="-o")],
+    given: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """E[x given z] for each code z.
@@ -27,6 +28,8 @@ def decode(
         A .csv or .parquet with the columns z0, z1, ... (as `encode` writes it), or a .npy or .npz array.
     out
         By its name: .png (a grid), a folder (one image each), .npz, .npy, .csv, .parquet.
+    given
+        What a conditional model is given, "kind=3" or "kind=3,age=35".
     force
         Replace an existing output.
     """
@@ -37,5 +40,5 @@ def decode(
     opened = load(run)
     check_target(Path(out), opened.schema, force)
     z, beside = read_codes(codes, opened.latent_dim)
-    write_rows(out, opened.decode(z), opened.schema, beside=beside, means=True, force=force)
+    write_rows(out, opened.decode(z, given=given), opened.schema, beside=beside, means=True, force=force)
     print(f"{len(z):,} codes -> {out}", file=sys.stderr)

@@ -34,7 +34,9 @@ def encode(
         Replace an existing output.
     """
     from ..data.write import as_frame, check_columns, write_columns
+    from ..models import SemiSupervised
     from ..run import load
+    from ..use import classify
     from . import print_csv
     from .rows import read_rows
 
@@ -44,6 +46,9 @@ def encode(
     data, split = read_rows(opened, source)
     codes = opened.encode(data, seed=seed)
     columns = {**data.carried(), "z": codes.mean.numpy(), "sd": codes.deviation.numpy()}
+    if isinstance(opened.model, SemiSupervised):
+        likely = classify(opened.model, data, seed=seed).numpy()
+        columns |= {f"p_{name}": likely[:, i] for i, name in enumerate(opened.model.classes)}
     if out is None:
         print_csv(as_frame(columns))
     else:

@@ -73,6 +73,11 @@ def table(judged: Evaluation) -> str:
     if judged.kl_per_dimension is not None and len(judged.kl_per_dimension) > 1:  # one: q does not factorise
         lines.append("  KL per dimension    " + " ".join(f"{v:.2f}" for v in judged.kl_per_dimension))
     lines.append(f"  active units        {judged.active_units}")
+    if judged.accuracy is not None:
+        lines.append(f"  accuracy            {judged.accuracy}   share of labels that are the likeliest class")
+    for layer in judged.layers or ():
+        carried = "" if layer.kl is None else f"KL {layer.kl:.3f}, "
+        lines.append(f"  layer {layer.name}".ljust(22) + f"{carried}{layer.active_units} of {layer.size} active")
     if judged.mutual_information is not None:
         lines.append(f"  mutual information  {judged.mutual_information:.3f}")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ def generate(
     out: Annotated[str, Parameter(alias="-o")],
     means: Annotated[bool, Parameter(negative=())] = False,
     temperature: float = 1.0,
+    given: str | None = None,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -36,6 +37,8 @@ def generate(
         E[x given z] in place of the draw of x: smoother, and no sample of the model.
     temperature
         Multiplies the noise behind z; 1 is the model.
+    given
+        What a conditional model is given, "kind=3" or "kind=3,age=35".
     seed
         Seed of the draws.
     force
@@ -49,6 +52,9 @@ def generate(
         raise UsageError(f"-n must not be negative, got {n}.")
     opened = load(run)
     check_target(Path(out), opened.schema, force)
-    blocks = generate_blocks(opened.model, opened.schema, n, means=means, temperature=temperature, seed=seed)
+    condition = opened.given(given)
+    blocks = generate_blocks(
+        opened.model, opened.schema, n, means=means, temperature=temperature, seed=seed, condition=condition
+    )
     write_rows(out, blocks, opened.schema, n=n, means=means, force=force)
     print(f"{n:,} {'means' if means else 'draws'} -> {out}", file=sys.stderr)

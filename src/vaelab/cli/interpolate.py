@@ -19,6 +19,7 @@ def interpolate(
     codes: str | None = None,
     steps: int = 10,
     path: str = "straight",
+    given: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """E[x given z] on the path through the codes of rows, each included.
@@ -39,6 +40,8 @@ def interpolate(
         Steps from one place to the next.
     path
         straight, or spherical: at even speed around the centre of the prior.
+    given
+        What a conditional model is given, "kind=3" or "kind=3,age=35".
     force
         Replace an existing output.
     """
@@ -61,7 +64,7 @@ def interpolate(
     else:
         data, _ = read_rows(opened, source)
         places = opened.encode(data.take(_numbers(rows or "1,2", len(data)))).mean.numpy()
-    found = opened.interpolate(places, steps=steps, path=path)
+    found = opened.interpolate(places, steps=steps, path=path, given=given)
     if out.endswith(".png"):
         write_durably(Path(out), path_picture(found, opened.schema, steps))
     else:

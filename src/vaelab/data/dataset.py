@@ -30,7 +30,7 @@ class Dataset:
     observed  bool (N, *shape), or None where every entry is observed; made of the NaN of x if it is not given
     labels    (N,) or None; ids (N,) or None: names of the rows, as the user gave them, or of their files
     numbers   (N,) where each row stood in its source, from 1; None where they are 1..N
-    condition (N, C) float, what p and q are given beside x, or None
+    condition (N, C) float, what p and q are given beside x, or None; given: name -> (N,), the columns that say it
     test      the official test part, if there is one
     notes     what was decided and why, one sentence each
 
@@ -46,6 +46,7 @@ class Dataset:
     ids: NDArray[Any] | None = None
     numbers: NDArray[np.int64] | None = None
     condition: Tensor | None = None
+    given: dict[str, NDArray[Any]] | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
 
@@ -112,6 +113,7 @@ class Dataset:
             ids=None if self.ids is None else self.ids[where],
             numbers=self.row_numbers[where],
             condition=None if self.condition is None else self.condition[picked],
+            given=None if self.given is None else {name: column[where] for name, column in self.given.items()},
             test=None,
         )
 

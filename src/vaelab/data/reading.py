@@ -11,6 +11,8 @@ from ..errors import UsageError, suggest
 MISSING = ("NA", "NaN", "nan", "?", "null", "None")
 FITS = {"stretch": "stretched", "crop": "cropped in the middle", "pad": "padded with black"}
 
+LABEL = "label"  # as a condition: the labels of the rows, whatever their column is called
+
 Pairs = tuple[tuple[str, Any], ...]
 
 
@@ -24,6 +26,7 @@ class Reading:
     missing         words that mean a missing value, besides the empty cell and those of MISSING
     inf_as_missing  whether an infinity is a missing value; else it is refused
     ids, labels     the column that names the rows, and the one that labels them; neither is modelled
+    condition       the columns that a model is given beside x, "label" for the labels; none of them is modelled
     size, fit       (width, height) of every image, and how an image of another size gets it: a key of FITS
 
     Raises UsageError for a value that is none of these.
@@ -37,6 +40,7 @@ class Reading:
     inf_as_missing: bool = False
     ids: str | None = None
     labels: str | None = None
+    condition: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     fit: str = "stretch"
 
@@ -58,8 +62,9 @@ class Reading:
                 raise UsageError(f"unknown way of reading {name!r}.{suggest(name, known)}")
         if asked.get("size") is not None:
             asked["size"] = parse_size(asked["size"])
-        if isinstance(asked.get("missing"), (list, tuple)):
-            asked["missing"] = tuple(asked["missing"])
+        for name in ("missing", "condition"):
+            if isinstance(asked.get(name), (list, tuple)):
+                asked[name] = tuple(asked[name])
         return cls(**asked)
 
     @property

@@ -35,6 +35,7 @@ class Schema(Part):
     order      all columns in the user's order; one that is neither modelled nor constant had no values at all
     dtypes     the user's type of each column in `order`, so that integers come back as integers
     reading    (name, value) of how the files are read, see `Reading`: new data are read in the same way
+    conditions (name, classes) or (name, (mean, deviation)) of what the model is given beside x
     loc, scale float64, broadcastable to `shape`, used where the values are real
 
     Raises UsageError where the arguments contradict each other.
@@ -62,6 +63,7 @@ class Schema(Part):
         order: tuple[str, ...] | None = None,
         dtypes: tuple[str, ...] | None = None,
         reading: Pairs = (),
+        conditions: tuple[tuple[str, tuple[str | float, ...]], ...] = (),
         loc: Tensor | None = None,
         scale: Tensor | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Schema(Part):
         self.columns, self.order, self.dtypes = columns, order, dtypes
         self.constants = tuple((str(k), v if isinstance(v, str) else float(v)) for k, v in constants)
         self.reading = Reading.of(reading).pairs()
+        self.conditions = tuple((str(name), tuple(values)) for name, values in conditions)
         self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
         self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
         self._check()

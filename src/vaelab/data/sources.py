@@ -16,6 +16,7 @@ from ..errors import DataError, UsageError, suggest
 from .arrays import array_dataset, pick, read_idx, read_npy, read_npz
 from .asked import Asked
 from .columns import Cells, FrameCells, TextCells
+from .conditions import conditioned
 from .dataset import Dataset
 from .images import open_folder
 from .known import KNOWN, binarized, open_known
@@ -38,6 +39,7 @@ def open_source(
     header: str | None = None,
     labels: Any = None,
     ids: str | None = None,
+    condition: str | Sequence[str] | None = None,
     missing: Sequence[str] | None = None,
     inf_as_missing: bool | None = None,
     sep: str | None = None,
@@ -56,6 +58,7 @@ def open_source(
     columns, drop   columns of a table to keep or leave out: names and 1-based ranges, "1-3,quality"
     labels   the column of a table, or the array (or its file) that labels the rows; it is not modelled
     ids      the column of a table that names the rows; it is not modelled
+    condition  "label", and columns of a table, "label,age": what a conditional model is given beside x
     skip_bad   leave out images that cannot be read, with a note; else they are refused
     binarize "stochastic", "threshold", "fixed" (MNIST's published draw) or "none"
     schema   the schema of a model: the source is then new data for it, columns are matched by name, and what is not
@@ -77,6 +80,7 @@ def open_source(
         "size": size,
         "fit": fit,
         "ids": ids,
+        "condition": tuple(condition.split(",")) if isinstance(condition, str) else condition,
         "labels": labels if isinstance(labels, str) and _is_table(source) else None,
     }
     given = {**how, "columns": columns, "drop": drop, "skip_bad": skip_bad or None}
@@ -87,8 +91,10 @@ def open_source(
     asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named)
     data = _open_path(source, asked) if isinstance(source, (str, Path)) else _open_object(source, asked)
     if schema is not None:
-        return data if data.schema is schema else _known_under(data, schema, str(source))
-    return data if str(source) in KNOWN else binarized(data, binarize)
+        data = data if data.schema is schema else _known_under(data, schema, str(source))
+    elif str(source) not in KNOWN:
+        data = binarized(data, binarize)
+    return conditioned(data, reading.condition, data.schema.name) if reading.condition else data
 
 
 def _known_under(data: Dataset, schema: Schema, source: str) -> Dataset:

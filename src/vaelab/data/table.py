@@ -15,7 +15,7 @@ from ..errors import DataError, UsageError, suggest
 from .arrays import grid_of, under
 from .columns import Cells, Column, drop
 from .dataset import Dataset
-from .reading import Reading
+from .reading import LABEL, Reading
 from .schema import Schema
 from .words import count, show, some
 
@@ -65,11 +65,13 @@ def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema
     if not len(cells):
         raise DataError(f"{source} has no rows.")
     if schema is None:
-        kept = keep(cells.names, columns, dropped, {"--ids": reading.ids, "--labels": reading.labels})
+        given_beside = {f"--condition {name}": name for name in reading.condition if name != LABEL}
+        apart = {"--ids": reading.ids, "--labels": reading.labels, **given_beside}
+        kept = keep(cells.names, columns, dropped, apart)
         data = table_dataset(source, name, [cells.column(column, new=False) for column in kept], reading)
     else:
         needed, extra = wanted(source, schema, cells.names)
-        extra = [column for column in extra if column not in (reading.ids, reading.labels)]
+        extra = [column for column in extra if column not in (reading.ids, reading.labels, *reading.condition)]
         data = known_dataset(source, schema, [cells.column(column, new=True) for column in needed], extra)
 
     def beside(column: str | None) -> NDArray[Any] | None:
@@ -78,7 +80,11 @@ def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema
     ids, labels = beside(reading.ids), beside(reading.labels)
     notes = [f"column {show(reading.ids)} names the rows, not modelled."] if ids is not None else []
     notes += [f"column {show(reading.labels)} labels the rows, not modelled."] if labels is not None else []
-    return replace(data, ids=data.ids if ids is None else ids, labels=labels, notes=(*notes, *data.notes))
+    columns_given = {name: beside(name) for name in reading.condition}
+    given = {name: column for name, column in columns_given.items() if column is not None}
+    notes += [f"column {show(name)} is given to the model, not modelled." for name in given]
+    ids = data.ids if ids is None else ids
+    return replace(data, ids=ids, labels=labels, given=given or None, notes=(*notes, *data.notes))
 
 
 def table_dataset(source: str, name: str, columns: list[Column], reading: Reading) -> Dataset:

@@ -9,7 +9,7 @@ from .kl import closed_form_kl
 from .mixture import Mixture
 from .normalizing import Normalizing
 from .point import PointMass
-from .reparameterize import comparable, draw, entries, has_density, held
+from .reparameterize import comparable, comparable_anywhere, draw, draw_below, entries, has_density, held
 from .sphere import UniformSphere
 from .von_mises_fisher import VonMisesFisher
 
@@ -27,7 +27,9 @@ __all__ = [
     "VonMisesFisher",
     "closed_form_kl",
     "comparable",
+    "comparable_anywhere",
     "draw",
+    "draw_below",
     "entries",
     "has_density",
     "held",

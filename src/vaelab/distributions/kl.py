@@ -49,7 +49,7 @@ def closed_form_kl(q: Distribution, p: Distribution) -> Float[Tensor, "*batch D"
         kl = formula(inner_q, inner_p)
     except NotImplementedError:
         return None
-    batch = len(q.batch_shape)
+    batch = len(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
     return kl.flatten(batch) if kl.ndim > batch else kl.unsqueeze(-1)
 
 

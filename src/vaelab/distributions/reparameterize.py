@@ -18,10 +18,11 @@ from torch.distributions import (
     Independent,
     MultivariateNormal,
     Normal,
+    OneHotCategorical,
     TransformedDistribution,
 )
 
-from ..noise import Noise
+from ..noise import Noise, OnePerDraw
 from ..shapes import Float
 from .discretized import DiscretizedLogistic
 from .point import PointMass
@@ -55,6 +56,20 @@ def draw(d: Distribution, samples: int, noise: Noise) -> Float[Tensor, " {sample
         inner = inner.base_dist
     rule = _TABLE.get(type(inner))
     return rule(inner, samples, noise) if rule else _own_sampler(inner, samples, noise)
+
+
+def draw_below(d: Distribution, samples: int, noise: Noise) -> Tensor:
+    """Return draws of shape (samples, B, *event) of a layer: one of each where its batch is (samples, B) already.
+
+    That is the batch of a layer given `samples` draws of the layer before; the first layer's is (B,).
+
+    >>> q = torch.distributions.Normal(torch.zeros(3, 7, 2), 1.0)
+    >>> distributions.draw_below(torch.distributions.Independent(q, 1), 3, Noise.seeded(0)).shape
+    torch.Size([3, 7, 2])
+    """
+    if len(d.batch_shape) < 2:
+        return draw(d, samples, noise)
+    return draw(d, 1, OnePerDraw(noise))[0]
 
 
 def _own_sampler(d: Distribution, samples: int, noise: Noise) -> Tensor:
@@ -95,6 +110,12 @@ def _categorical(d: Categorical, samples: int, noise: Noise) -> Tensor:
     cumulative = d.probs.cumsum(-1)[..., :-1]
     u = noise.uniform(_shape(d, samples), d.probs)
     return (u.unsqueeze(-1) > cumulative).sum(-1).to(d.probs.dtype)
+
+
+@register_draw(OneHotCategorical)
+def _one_hot(d: OneHotCategorical, samples: int, noise: Noise) -> Tensor:
+    inner = Categorical(probs=d.probs, validate_args=False)
+    return torch.nn.functional.one_hot(_categorical(inner, samples, noise).long(), d.event_shape[0]).to(d.probs.dtype)
 
 
 @register_draw(DiscretizedLogistic)
@@ -139,6 +160,16 @@ def comparable(q: Distribution, p: Distribution) -> bool:
     False
     """
     return has_density(q) and getattr(q, "measure", "volume") == getattr(p, "measure", "volume")
+
+
+def comparable_anywhere(q: Distribution, p: Distribution) -> bool:
+    """Return whether log q(z) - log p(z) is known at any z, not at q's own draws only, as after leapfrog steps.
+
+    >>> q = torch.distributions.Normal(0.0, 1.0)
+    >>> distributions.comparable_anywhere(q, q)
+    True
+    """
+    return comparable(q, p) and not getattr(q, "only_own_draws", False)
 
 
 def held(d: D) -> D:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import comparable, draw
+from ..distributions import comparable_anywhere, draw
 from ..models import Model
 from ..models.terms import layers
 from ..noise import Noise, stream
@@ -32,11 +32,12 @@ def aggregate_log_prob(q: Distribution, z: Tensor, rows: int) -> Float[Tensor, "
 
 def mutual_information(
     model: nn.Module, rows: Rows, *, most: int = 5000, seed: int = 0
-) -> tuple[float, float, float] | None:
+) -> tuple[float, float | None, float] | None:
     """Return (I_q(x; z), KL(q(z) || p(z)), standard error of the first) in nats; None where q has no density.
 
     I = E[log q(z | x) - log q(z)], q(z) = 1/N sum_j q(z | x_j) over at most `most` rows, one draw each
-    (Hoffman & Johnson 2016). At most log N: a value near that is a lower bound. For several layers: of the first.
+    (Hoffman & Johnson 2016). At most log N: a value near that is a lower bound. For several layers: of the one whose q
+    is given x alone; None for KL(q(z) || p(z)) where its p is given other layers.
     """
     assert isinstance(model, Model)
     rows = rows.drawn(seed)
@@ -45,14 +46,15 @@ def mutual_information(
     with inference(model):
         batch = rows.at(pick)
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)
-        q, p = next(iter(layers(terms.q).values())), next(iter(layers(terms.p).values()))
-        if not comparable(q, p) or getattr(q, "only_own_draws", False):
+        name, q = next((n, d) for n, d in layers(terms.q).items() if len(d.batch_shape) == 1)
+        p = layers(terms.p)[name]
+        if not comparable_anywhere(q, p):
             return None
         z = draw(q, 1, noise)[0]
         own = q.log_prob(z).double()
         n = len(z)
         aggregate = aggregate_log_prob(q, z, n) - torch.log(torch.tensor(float(n), dtype=torch.float64))
         information = own - aggregate
-        marginal = aggregate - p.log_prob(z).double()
         error = information.std().item() / n**0.5 if n > 1 else math.nan
-        return information.mean().item(), marginal.mean().item(), error
+        marginal = None if p.batch_shape else (aggregate - p.log_prob(z).double()).mean().item()
+        return information.mean().item(), marginal, error

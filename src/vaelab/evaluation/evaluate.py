@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,6 +38,27 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """What one of several stochastic layers carries: its size, its KL in nats per row, and its active units."""
+
+    name: str
+    size: int
+    kl: float | None
+    active_units: int
+
+    @classmethod
+    def all_of(cls, sizes: Sequence[int], values: RowValues) -> list[Layer]:
+        """Return the layers of a model, from x upwards; KL is None where it is not known by layer."""
+        known = values.kl is not None and values.kl.shape[1] == sum(sizes)
+        kls = values.kl.split(list(sizes), 1) if values.kl is not None and known else [None] * len(sizes)
+        means = values.mean.split(list(sizes), 1)
+        return [
+            cls(f"z{number}", size, None if kl is None else kl.sum(1).mean().item(), active_units(mean))
+            for number, (size, kl, mean) in enumerate(zip(sizes, kls, means), start=1)
+        ]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a model says about a set of rows; elbo = reconstruction - kl, all in nats per row.
 
@@ -59,6 +80,8 @@ class Evaluation:
     active_units: int
     mutual_information: float | None
     marginal_kl: float | None
+    layers: list[Layer] | None = None
+    accuracy: Estimate | None = None
     reason: str | None = None
 
     def json(self) -> dict[str, Any]:
@@ -83,6 +106,10 @@ class Evaluation:
             "mutual_information": self.mutual_information,
             "marginal_kl": self.marginal_kl,
         }
+        if self.layers is not None:
+            document["layers"] = [asdict(layer) for layer in self.layers]
+        if self.accuracy is not None:
+            document["accuracy"] = self.accuracy.json()
         return document if self.reason is None else {**document, "reason": self.reason}
 
 
@@ -132,6 +159,7 @@ def evaluate_model(
         "samples": samples,
         "reconstruction": reconstruction,
         "active_units": active_units(values.mean),
+        "layers": Layer.all_of(model.sizes, values) if hasattr(model, "sizes") else None,  # type: ignore[arg-type]
     }
     if values.evidence is None or values.kl is None:
         empty = ("elbo", "kl", "log_evidence", "bits_per_dimension", "kl_per_dimension", "kl_form")

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..distributions import closed_form_kl
 from ..errors import UsageError
 from ..models import Model, Terms
-from ..models.terms import layers
 from ..noise import Noise, RowNoise, SharedNoise, stream
 from ..part import inference
 from ..shapes import Float
@@ -76,6 +74,7 @@ def _block(model: Model, batch: Batch, index: range, samples: int, draws: int, s
     n = len(batch.x)
     total = total_px = torch.zeros(n, dtype=torch.float64, device=batch.x.device)
     log_sum = torch.full((n,), -math.inf, dtype=torch.float64, device=batch.x.device)
+    mean = torch.zeros(n, 1, dtype=torch.float64, device=batch.x.device)
     kl_total: Tensor | None = None
     terms: Terms | None = None
     shared_noise = SharedNoise(stream(seed, "score"))
@@ -83,22 +82,22 @@ def _block(model: Model, batch: Batch, index: range, samples: int, draws: int, s
         k = min(draws, samples - first)
         noise: Noise = shared_noise if shared else RowNoise(seed, index, number)
         terms = model.terms(batch.x, samples=k, observed=batch.observed, condition=batch.condition, noise=noise)
-        total_px = total_px + terms.log_px.double().sum(0)
+        mean = mean + k / samples * terms.mean_z.double()
+        total_px = total_px + k * terms.mean(terms.log_px.double())
         if terms.log_qz is None:
             continue
         log_w = terms.log_w.double()
-        total = total + log_w.sum(0)
+        total = total + k * terms.mean(log_w)
+        if terms.log_weight is not None:
+            log_w = log_w + terms.log_weight.double() + math.log(k)
         log_sum = torch.logaddexp(log_sum, log_w.logsumexp(0))
-        kl = torch.cat(list(terms.kl.values()), -1).double().sum(0)
+        kl = k * terms.mean(torch.cat(list(terms.kl.values()), -1).double())
         kl_total = kl if kl_total is None else kl_total + kl
     assert terms is not None
-    mean = torch.cat([q.mean.flatten(1) for q in layers(terms.q).values()], -1).double()
     if kl_total is None:
         return RowValues(total_px / samples, None, total_px / samples, None, mean, False)
     kl_rows, elbo = kl_total / samples, total / samples
-    q, p = layers(terms.q), layers(terms.p)
-    closed = all(closed_form_kl(q[name], p[name]) is not None for name in q)
-    return RowValues(elbo, log_sum - math.log(samples), elbo + kl_rows.sum(1), kl_rows, mean, closed)
+    return RowValues(elbo, log_sum - math.log(samples), elbo + kl_rows.sum(1), kl_rows, mean, terms.closed_form)
 
 
 def _joined(parts: list[RowValues]) -> RowValues:

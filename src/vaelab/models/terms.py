@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, OneHotCategorical
 
 from ..distributions import closed_form_kl, comparable, entries, has_density, held
 from ..errors import UsageError
@@ -48,7 +48,8 @@ class Terms:
 
     z, q and p are values, or dicts layer -> value with several stochastic layers. `observed` (B, *X) says which
     entries of x were seen; `log_weight` (K, B) are log-weights of the draws, None meaning -log K; `gradient` is
-    "pathwise", "stopped" (log q with its parameters held) or "score" (z held).
+    "pathwise", "stopped" (log q with its parameters held) or "score" (z held). `sampled` names layers whose p
+    depends on draws that their own draw led to: no closed form averages over those, so their KL is sampled.
 
     Computed when first read: log_px (K, B) = log p(x | z) over the observed entries, log_pz (K, B) = log p(z),
     log_qz (K, B) = log q(z | x), log_w (K, B) = log_px + log_pz - log_qz, and kl: layer -> (K, B, D) per dimension
@@ -68,6 +69,7 @@ class Terms:
     observed: Bool[Tensor, " B *X"] | None = None
     log_weight: Float[Tensor, "K B"] | None = None
     gradient: str = "pathwise"
+    sampled: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -132,18 +134,53 @@ class Terms:
     @lazily
     def kl(self) -> dict[str, Float[Tensor, "K B D"]]:
         """Return layer -> KL(q || p), (K, B, D) or (K, B, 1): closed form for a registered pair, else sampled."""
-        q, p, z = layers(self.q), layers(self.p), layers(self.z)
+        q, p = layers(self.q), layers(self.p)
         if self.log_qz_by_layer is None:
             return {}
         kl = {}
         for name, log_q in self.log_qz_by_layer.items():
             # with the parameters of q held, only the sampled form has the gradient that is asked for
             closed = None if self.gradient == "stopped" else closed_form_kl(q[name], p[name])
-            if closed is None:
-                kl[name] = (log_q - p[name].log_prob(z[name])).unsqueeze(-1)
+            if closed is None or name in self.sampled:
+                kl[name] = self._sampled_kl(name, log_q)
             else:
                 kl[name] = closed.expand(self.samples, *closed.shape[-2:])
         return kl
+
+    def _sampled_kl(self, name: str, log_q: Tensor) -> Tensor:
+        """log q - log p at the draw, per dimension where a sampled layer factorises."""
+        q, p, z = layers(self.q)[name], layers(self.p)[name], layers(self.z)[name]
+        if name in self.sampled and isinstance(q, Independent) and isinstance(p, Independent):
+            return entries(q).log_prob(z) - entries(p).log_prob(z)
+        return (log_q - p.log_prob(z)).unsqueeze(-1)
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether every layer's KL has a closed form."""
+        q, p = layers(self.q), layers(self.p)
+        return not self.sampled and all(closed_form_kl(q[name], p[name]) is not None for name in q)
+
+    @lazily
+    def mean_z(self) -> Float[Tensor, "B D"]:
+        """Return E_q[z], (B, D), layers side by side; of a layer drawn after others E[E[z | others]].
+
+        A latent class is no place in the latent space, and is left out.
+        """
+        places = [d for d in layers(self.q).values() if not isinstance(d, OneHotCategorical)]
+        return torch.cat([self._over_draws(d, d.mean).flatten(1) for d in places], -1)
+
+    @lazily
+    def variance_z(self) -> Float[Tensor, "B D"]:
+        """Return the variance of z under q(z | x), (B, D): E[Var[z | others]] + Var E[z | others] for such a layer."""
+        variances = []
+        for d in layers(self.q).values():
+            if not isinstance(d, OneHotCategorical):
+                between = (d.mean - self._over_draws(d, d.mean)).square()
+                variances.append(self._over_draws(d, d.variance + between).flatten(1))
+        return torch.cat(variances, -1)
+
+    def _over_draws(self, d: Distribution, value: Tensor) -> Tensor:
+        return value if len(d.batch_shape) < 2 else self.mean(value)
 
     @lazily
     def kl_total(self) -> Float[Tensor, "K B"]:

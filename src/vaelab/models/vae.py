@@ -23,7 +23,11 @@ GRADIENTS = ("pathwise", "stopped", "score")
 
 @runtime_checkable
 class Model(Protocol):
-    """Any module with these two is a model: objectives, training, evaluation and use ask for nothing else."""
+    """Any module with these two is a model: objectives, training, evaluation and use ask for nothing else.
+
+    >>> isinstance(recipes.vae((5,), 2)[0], models.Model), isinstance(networks.MLP(5, 2), models.Model)
+    (True, False)
+    """
 
     def terms(
         self,
@@ -47,6 +51,22 @@ class Model(Protocol):
         means: bool = False,
     ) -> Float[Tensor, " n *X"]:
         """Return n rows of x from the model."""
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """A model whose p(x | z) is known at every place z: its layers side by side.
+
+    >>> isinstance(recipes.vae((5,), 2)[0], models.Decodes)
+    True
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions, of all layers."""
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z) for z of shape (*lead, Z)."""
 
 
 class VAE(Part):
@@ -82,6 +102,11 @@ class VAE(Part):
             raise UsageError(f"VAE: the prior has latent_dim {ours}, the posterior {theirs}. Give both the same.")
         self.prior, self.posterior, self.likelihood, self.refine = prior, posterior, likelihood, refine
 
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions."""
+        return int(self.prior.latent_dim)  # type: ignore[arg-type]
+
     def terms(
         self,
         x: Float[Tensor, " B *X"],
@@ -97,20 +122,13 @@ class VAE(Part):
         Entries of x that were not observed are set to 0 before any network sees them, and log p(x | z) leaves them
         out: whatever stands there never matters.
         """
-        if not len(x):
-            raise UsageError(f"terms: x has no rows, its shape is {tuple(x.shape)}.")
-        if samples < 1:
-            raise UsageError(f"samples must be at least 1, got {samples}.")
-        if gradient not in GRADIENTS:
-            raise UsageError(f"gradient is one of {', '.join(GRADIENTS)}; got {gradient!r}.")
-        if observed is not None:
-            if observed.shape != x.shape or observed.dtype != torch.bool:
-                raise UsageError(
-                    f"observed must be bool of x's shape {tuple(x.shape)}, "
-                    f"got {observed.dtype} {tuple(observed.shape)}."
-                )
-            x = torch.where(observed, x, 0)
+        x = admitted(x, samples, observed, gradient)
         q = self.posterior(x, condition)
+        if q.batch_shape != x.shape[:1]:
+            raise UsageError(
+                f"{type(self.posterior).__name__} gave q(z | x) at rows {tuple(q.batch_shape)} for x of shape "
+                f"{tuple(x.shape)}, expected {(len(x),)}. Compare the network's inputs with x."
+            )
         noise = noise or fresh_noise(x)
         if self.refine is not None:
             q = self.refine(q, self._log_joint(x, q, observed, condition), noise)
@@ -150,17 +168,41 @@ class VAE(Part):
 
         `temperature` multiplies the noise behind z: 1 is the model, less is nearer to the prior's centre.
         """
-        if n < 0:
-            raise UsageError(f"generate: n must not be negative, got {n}.")
-        if condition is not None and condition.shape[0] != n:
-            raise UsageError(f"generate: {n} rows asked for, but the condition has {condition.shape[0]}.")
-        p = self.prior_at(condition)
-        if not p.batch_shape:
-            p = p.expand(torch.Size([n]))
+        check_rows(n, condition)
         noise = noise or fresh_noise(next(self.parameters()))
-        z = draw(p, 1, noise if temperature == 1 else noise.scaled(temperature))
+        z = draw(at_rows(self.prior_at(condition), n), 1, noise if temperature == 1 else noise.scaled(temperature))
         px = self.decode(z, condition)
         return (centre(px) if means else draw(px, 1, noise)[0])[0]
+
+
+def admitted(x: Tensor, samples: int, observed: Tensor | None, gradient: str) -> Tensor:
+    """Return x with what was not observed set to 0; UsageError for arguments of `terms` that make no sense."""
+    if not len(x):
+        raise UsageError(f"terms: x has no rows, its shape is {tuple(x.shape)}.")
+    if samples < 1:
+        raise UsageError(f"samples must be at least 1, got {samples}.")
+    if gradient not in GRADIENTS:
+        raise UsageError(f"gradient is one of {', '.join(GRADIENTS)}; got {gradient!r}.")
+    if observed is not None:
+        if observed.shape != x.shape or observed.dtype != torch.bool:
+            raise UsageError(
+                f"observed must be bool of x's shape {tuple(x.shape)}, got {observed.dtype} {tuple(observed.shape)}."
+            )
+        x = torch.where(observed, x, 0)
+    return x
+
+
+def check_rows(n: int, condition: Tensor | None) -> None:
+    """Refuse a number of rows that is negative, or not that of the condition."""
+    if n < 0:
+        raise UsageError(f"generate: n must not be negative, got {n}.")
+    if condition is not None and condition.shape[0] != n:
+        raise UsageError(f"generate: {n} rows asked for, but the condition has {condition.shape[0]}.")
+
+
+def at_rows(p: Distribution, n: int) -> Distribution:
+    """Return p at each of n rows, where it is the same for all."""
+    return p if p.batch_shape else p.expand(torch.Size([n]))
 
 
 def centre(px: Distribution) -> Tensor:

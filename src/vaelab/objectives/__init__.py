@@ -10,6 +10,7 @@ from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply
 from .moments import DIP
 from .quantised import Quantised
 from .score import VIMCO, Score
+from .semisupervised import SemiSupervised
 from .total_correlation import TotalCorrelation
 from .wake_sleep import ReweightedWakeSleep, WakeSleep
 
@@ -33,6 +34,7 @@ __all__ = [
     "Renyi",
     "ReweightedWakeSleep",
     "Score",
+    "SemiSupervised",
     "SlicedWasserstein",
     "TotalCorrelation",
     "WakeSleep",

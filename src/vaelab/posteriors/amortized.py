@@ -33,11 +33,11 @@ class Amortized(Conditional):
         return latent_dim
 
     def parameters_at(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Return network(x), checked to have shape (B, outputs)."""
+        """Return network(x), checked to have shape (B, outputs), or (K, B, outputs) for K draws at B rows."""
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "latent_dim")}
         needed = self.outputs(self.latent_dim, **plain)
         out: Tensor = self.network(x) if condition is None else self.network(x, condition)
-        if out.shape != (x.shape[0], needed):
+        if not 2 <= out.ndim <= x.ndim or out.shape != (*x.shape[: out.ndim - 1], needed):
             raise UsageError(
                 f"{type(self.network).__name__} gave {tuple(out.shape)} for {x.shape[0]} rows; "
                 f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. "

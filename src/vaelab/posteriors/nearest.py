@@ -25,9 +25,9 @@ class Nearest(Amortized):
     one says so. Many draws are all the same, so more of them do not tighten it.
 
     `width` 0 is 4, 2 or 1, the largest that divides latent_dim. `ema` > 0: each code is a running mean of what was
-    assigned to it (A.1; start with rows of the data), and one whose running count of uses in a step falls below
-    `revive` moves to the encoded piece farthest from its code. ema = 0: codes are parameters, moved by the codebook
-    term of objectives.Quantised. Shapes: x (B, *X), z (K, B, latent_dim).
+    assigned to it (A.1, where it is 0.99), first a row of the data; one whose running count of uses in a step falls
+    below `revive` moves to the encoded piece farthest from its code. ema = 0: codes are parameters, moved by the
+    codebook term of objectives.Quantised. Shapes: x (B, *X), z (K, B, latent_dim).
 
     >>> q = posteriors.Nearest(networks.MLP(5, 6), 6, codes=16)(torch.zeros(7, 5))
     >>> q.index.shape  # three codes of two dimensions
@@ -44,7 +44,7 @@ class Nearest(Amortized):
         latent_dim: int,
         codes: int = 64,
         width: int = 0,
-        ema: float = 0.99,
+        ema: float = 0.95,
         revive: float = 0.05,
     ) -> None:
         super().__init__(network, latent_dim)

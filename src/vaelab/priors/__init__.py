@@ -3,10 +3,11 @@
 from .code_sequence import CodeSequence
 from .codes import Codes
 from .concrete import Concrete
+from .conditioned import Conditioned
 from .flow import Flow
 from .gaussian import Gaussian
 from .mixture import Mixture
 from .sphere import UniformSphere
 from .vamp import Vamp
 
-__all__ = ["CodeSequence", "Codes", "Concrete", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
+__all__ = ["CodeSequence", "Codes", "Concrete", "Conditioned", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..data import Dataset
 from ..errors import UsageError, suggest
-from ..models import VAE
+from ..models import VAE, Model
 from ..networks import MLP, Linear, OneHot
 from ..objectives import Objective
 from ..parts import parse
@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "bernoulli",
     "objective": "elbo",
     "refine": None,
+    "condition": 0,  # how many numbers the model is given beside x
 }
 ROLES = ("prior", "posterior", "likelihood", "objective")
 
@@ -35,7 +36,8 @@ class Recipe:
     name: str
     paper: str
     parts: dict[str, Any]
-    build: Callable[..., tuple[VAE, Objective]]
+    build: Callable[..., tuple[Model, Objective]]
+    layers: int | None = 1  # stochastic layers; None: as many as latent_dim has numbers
     real: bool = False  # treats every kept column as a real number
     pace: Callable[[Dataset], dict[str, Any]] | None = None
 
@@ -43,9 +45,17 @@ class Recipe:
         """Return the settings of training that suit this recipe on these rows."""
         return self.pace(train) if self.pace else {}
 
-    def __call__(self, shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts."""
-        unknown = [name for name in parts if name not in DEFAULTS]
+    def __call__(self, shape: Shape, latent_dim: int | Sequence[int], **parts: Any) -> tuple[Any, Objective]:
+        """Return (model, objective) for x of shape `shape`; keyword arguments replace the recipe's parts.
+
+        A model of several stochastic layers takes a latent_dim for each, from x upwards.
+        """
+        if self.layers == 1 and not isinstance(latent_dim, int):
+            many = ", ".join(name for name, other in RECIPES.items() if other.layers != 1)
+            raise UsageError(
+                f"recipe {self.name} has one stochastic layer, got latent_dim {tuple(latent_dim)}. Several: {many}."
+            )
+        unknown = [name for name in parts if name not in {**DEFAULTS, **self.parts}]
         if unknown:
             raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
         return self.build(shape, latent_dim, **{**DEFAULTS, **self.parts, **parts})
@@ -55,13 +65,18 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def recipe(
-    paper: str, *, real: bool = False, pace: Callable[[Dataset], dict[str, Any]] | None = None, **parts: Any
-) -> Callable[[Callable[..., tuple[VAE, Objective]]], Recipe]:
+    paper: str,
+    *,
+    layers: int | None = 1,
+    real: bool = False,
+    pace: Callable[[Dataset], dict[str, Any]] | None = None,
+    **parts: Any,
+) -> Callable[[Callable[..., tuple[Any, Objective]]], Recipe]:
     """Register a recipe under the name of its function."""
 
-    def register(build: Callable[..., tuple[VAE, Objective]]) -> Recipe:
+    def register(build: Callable[..., tuple[Any, Objective]]) -> Recipe:
         name = build.__name__.replace("_", "-")
-        made = Recipe(name, paper, parts, build, real, pace)
+        made = Recipe(name, paper, parts, build, layers, real, pace)
         object.__setattr__(made, "__doc__", build.__doc__)
         RECIPES[name] = made
         return made
@@ -76,6 +91,13 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str, condition: int = 0) -> nn.Module:
+    """Return a multilayer perceptron with these widths; an affine map if there are none."""
+    if not widths:
+        return Linear(inputs, outputs, condition)
+    return MLP(inputs, outputs, tuple(widths), activation, condition)
+
+
 def assemble(
     shape: Shape,
     latent_dim: int,
@@ -87,23 +109,23 @@ def assemble(
     likelihood: str,
     objective: str,
     refine: str | None = None,
+    condition: int = 0,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
     shape = tuple(shape)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
-    def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
-        return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
-
     categories = px.arguments.get("categories")
     seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
-    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation, condition)
+    decoder = network(
+        latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition
+    )
     encoder = OneHot(encoder, categories) if categories else encoder
     made = q.make(network=encoder, latent_dim=latent_dim)
     model = VAE(
-        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
+        prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made, condition=condition),
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
         refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
@@ -160,111 +182,6 @@ def autoencoder(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
 
     >>> type(recipes.autoencoder((5,), 2)[0].posterior).__name__
     'Point'
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Rezende & Mohamed 2015, Variational Inference with Normalizing Flows (ICML)", posterior="flow:kind=planar")
-def vae_linnf(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E[log p(x, z_T) - log q_0(z_0) + sum_t log |1 + u_t . psi_t(z)|], z_t = z + u_t tanh(w_t . z + b_t).
-
-    Eq. 10-12 and 15; u, w, b of every x by the encoder. f_t -> distributions.flow.Planar; q -> posteriors.Flow.
-
-    >>> recipes.vae_linnf((5,), 2)[0].posterior.kind
-    'planar'
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Kingma et al. 2016, Improved Variational Inference with Inverse Autoregressive Flow (NIPS)",
-        posterior="flow:kind=iaf")  # fmt: skip
-def vae_iaf(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E[log p(x, z_T) - log q(z_T | x)], z_t = s_t z + (1 - s_t) m_t, [m_t, s_t] = network(z_<i, h(x)).
-
-    Eq. 9-14, Algorithm 1; the weights of the masked networks are shared by all x, which they know through h.
-    m, s -> networks.MADE; f_t -> distributions.flow.Autoregressive; q -> posteriors.Flow.
-
-    >>> len(recipes.vae_iaf((5,), 2)[0].posterior.conditioners)
-    4
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("van den Oord, Vinyals & Kavukcuoglu 2017, Neural Discrete Representation Learning (NIPS)",
-        prior="codes", posterior="nearest", objective="quantised")  # fmt: skip
-def vq_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise log p(x | e_k) + log p(k) - commitment |z_e - sg[e_k]|² with k = argmin_j |z_e(x) - e_j| (eq. 1-3).
-
-    What is reported is log p(x | e_k) + log p(k), a bound on log p(x) for the uniform p(k). e -> posteriors.Nearest,
-    running means (A.1); p(k) -> priors.Codes; loss -> objectives.Quantised.
-
-    >>> recipes.vq_vae((5,), 8)[0].posterior.groups  # codes of four dimensions
-    2
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Caterini, Doucet & Sejdinovic 2018, Hamiltonian Variational Auto-Encoder (NeurIPS)", refine="hamiltonian")
-def hamiltonian(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E[log p(x, z_K) + log N(r_K) - log q(z_0 | x) - log N(g)], (z_K, r_K) by K leapfrog steps from z_0 ~ q.
-
-    Algorithm 1, with quadratic tempering (eq. 8). Steps, beta_0 -> refinements.Hamiltonian.
-
-    >>> recipes.hamiltonian((5,), 2)[0].refine.leapfrog
-    3
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",
-        refine="gradient-steps")  # fmt: skip
-def semi_amortised(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise the ELBO at q_K, where q_0 is the encoder's and q_(k+1) = q_k + rate grad ELBO(q_k) for every row.
-
-    Algorithm 1; the gradient goes through all steps. Steps -> refinements.GradientSteps; q_0 -> posteriors.Gaussian.
-
-    >>> recipes.semi_amortised((5,), 2)[0].refine.steps
-    5
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Davidson, Falorsi, De Cao, Kipf & Tomczak 2018, Hyperspherical Variational Auto-Encoders (UAI)",
-        prior="uniform-sphere", posterior="von-mises-fisher")  # fmt: skip
-def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E_q[log p(x | z)] - KL(vMF(mu(x), k(x)) || uniform) on the unit sphere of R^latent_dim (eq. 5-9).
-
-    p(z) -> priors.UniformSphere; q(z | x) -> posteriors.VonMisesFisher; KL -> distributions.von_mises_fisher.
-
-    >>> recipes.svae((5,), 3)[0].generate(7).shape
-    torch.Size([7, 5])
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Maddison, Mnih & Teh 2017, The Concrete Distribution (ICLR); Jang, Gu & Poole 2017 (ICLR)",
-        prior="concrete", posterior="concrete")  # fmt: skip
-def gumbel(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E_q[log p(x | z) + log p(z) - log q(z | x)], z = softmax((logits(x) + Gumbel) / t).
-
-    Maddison et al., eq. 10 and 21: a bound for the model whose categories are relaxed.
-    q(z | x) -> posteriors.Concrete; p(z) -> priors.Concrete.
-
-    >>> recipes.gumbel((5,), 6, posterior="concrete:categories=3")[0].posterior.shape
-    (2, 3)
-    """
-    return assemble(shape, latent_dim, **parts)
-
-
-@recipe("Tomczak & Welling 2018, VAE with a VampPrior (AISTATS, arXiv 1705.07120)", prior="vamp:components=500")
-def vamp(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
-    """Maximise E_q[log p(x | z) + log 1/K sum_k q(z | u_k) - log q(z | x)] over the pseudo-inputs u as well (eq. 9).
-
-    K, u -> priors.Vamp(components=...), .inputs; q(z | u_k) -> the posterior, one for rows and pseudo-inputs.
-
-    >>> model, _ = recipes.vamp((5,), 2, prior="vamp:components=20")
-    >>> model.prior.posterior is model.posterior, model.prior.inputs.shape
-    (True, torch.Size([20, 5]))
     """
     return assemble(shape, latent_dim, **parts)
 

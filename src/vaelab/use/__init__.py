@@ -1,5 +1,6 @@
 """What a trained model is for: one verb, one file."""
 
+from .classify import accuracy, classify
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
 from .interpolate import path_through
@@ -9,6 +10,8 @@ from .score import score
 
 __all__ = [
     "Codes",
+    "accuracy",
+    "classify",
     "decode",
     "encode",
     "generate",

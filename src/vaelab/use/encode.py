@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from ..data import Dataset, Schema
 from ..errors import UsageError
 from ..models import Model
-from ..models.terms import layers
-from ..models.vae import VAE, centre
+from ..models.vae import Decodes, centre
 from ..noise import SharedNoise, stream
 from ..part import exact, inference
 from ..training import Rows
 
 BLOCK = 1024  # rows in one pass
+LAYERED = 32  # draws of the layers that others are drawn after
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,27 +37,36 @@ def encode(model: nn.Module, data: Dataset, *, seed: int = 0) -> Codes:
     """
     assert isinstance(model, Model)
     rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
+    samples = LAYERED if hasattr(model, "sizes") else 1
     means, deviations = [torch.empty(0, 0)], [torch.empty(0, 0)]
     with inference(model):
         for batch in rows.in_order(BLOCK):
             noise = SharedNoise(stream(seed, "encode"))
-            q = layers(model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise).q)
-            means.append(torch.cat([d.mean.flatten(1) for d in q.values()], -1))
-            deviations.append(torch.cat([d.stddev.flatten(1) for d in q.values()], -1))
+            terms = model.terms(
+                batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
+            )
+            means.append(terms.mean_z)
+            deviations.append(terms.variance_z.sqrt())
     return Codes(torch.cat(means[1:]), torch.cat(deviations[1:]))
 
 
-def decode(model: nn.Module, schema: Schema, z: Tensor) -> Tensor:
+def decode(model: nn.Module, schema: Schema, z: Tensor, condition: Tensor | None = None) -> Tensor:
     """E[x | z]: for places z (N, D), in the user's units, (N, *schema.shape), float64.
 
-    Raises UsageError for another number of dimensions, or for a model of several layers, whose code is no place.
+    Several layers stand side by side, as `encode` gives them; `condition` (C,) is given to every row.
+    Raises UsageError for another number of dimensions.
     """
-    if not isinstance(model, VAE):
-        raise UsageError(f"a {type(model).__name__} has no single latent space to decode from. Use generate.")
-    latent_dim = int(model.prior.latent_dim)  # type: ignore[arg-type]
+    if not isinstance(model, Decodes):
+        raise UsageError(f"a {type(model).__name__} has no latent space to decode from. Use generate.")
+    latent_dim = model.latent_dim
     if z.ndim != 2 or z.shape[1] != latent_dim:
         raise UsageError(f"codes have shape {tuple(z.shape)}, the model needs (rows, {latent_dim}).")
     model = exact(model)
     with inference(model):
-        rows = [centre(model.decode(some)) for some in z.detach().cpu().double().split(BLOCK)]
+        rows = [centre(model.decode(some, given(condition, some))) for some in z.detach().cpu().double().split(BLOCK)]
         return schema.decode(torch.cat(rows))
+
+
+def given(condition: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Return the condition (C,) of every one of these rows, (N, C)."""
+    return None if condition is None else condition.to(rows).expand(len(rows), -1)

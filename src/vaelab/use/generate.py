@@ -17,7 +17,14 @@ BLOCK = 4096  # rows in one pass
 
 
 def generate_blocks(
-    model: nn.Module, schema: Schema, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0
+    model: nn.Module,
+    schema: Schema,
+    n: int,
+    *,
+    means: bool = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    condition: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Yield the rows of `generate` in blocks, so that any number of them takes the memory of one block."""
     assert isinstance(model, Model)
@@ -29,15 +36,26 @@ def generate_blocks(
     for start in range(0, max(n, 1), BLOCK):  # no rows are one empty block
         with inference(model):
             size = min(BLOCK, n - start)
-            rows = model.generate(size, means=means, temperature=temperature, noise=noise)
+            given = None if condition is None else condition.to(next(model.parameters())).expand(size, -1)
+            rows = model.generate(size, condition=given, means=means, temperature=temperature, noise=noise)
         yield schema.decode(rows, round=not means)
 
 
 def generate(
-    model: nn.Module, schema: Schema, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0
+    model: nn.Module,
+    schema: Schema,
+    n: int,
+    *,
+    means: bool = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    condition: Tensor | None = None,
 ) -> Tensor:
     """z ~ p(z), then x ~ p(x | z): n rows in the user's units, (n, *schema.shape), float64.
 
-    With `means`, E[x | z] in place of the draw of x: smoother, and no sample of the model. Raises UsageError for n < 0.
+    With `means`, E[x | z] in place of the draw of x: smoother, and no sample of the model. `condition` (C,) is given to
+    every row. Raises UsageError for n < 0.
     """
-    return torch.cat(list(generate_blocks(model, schema, n, means=means, temperature=temperature, seed=seed)))
+    return torch.cat(
+        list(generate_blocks(model, schema, n, means=means, temperature=temperature, seed=seed, condition=condition))
+    )
