@@ -11,7 +11,7 @@ from torch import nn
 from .data import Dataset
 from .errors import UsageError, suggest
 from .models import VAE
-from .networks import MLP, Linear, OneHot
+from .networks import MLP, Linear
 from .objectives import Objective
 from .parts import parse
 
@@ -94,12 +94,9 @@ def assemble(
     def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
         return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
 
-    categories = px.arguments.get("categories")
-    seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
+    encoder = network(px.part.seen(shape, **px.arguments), q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
     decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
-    encoder = OneHot(encoder, categories) if categories else encoder
-    made = q.make(network=encoder, latent_dim=latent_dim)
+    made = q.make(network=px.part.reader(encoder, **px.arguments), latent_dim=latent_dim)
     model = VAE(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
         posterior=made,

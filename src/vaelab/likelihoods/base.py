@@ -35,6 +35,16 @@ class Likelihood(Conditional):
         """Return the shape that the network must give, for x of shape `shape` and these constructor arguments."""
         return tuple(shape)
 
+    @classmethod
+    def seen(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return the shape that an encoder's network reads, behind `reader`."""
+        return tuple(shape)
+
+    @classmethod
+    def reader(cls, network: nn.Module, **arguments: Any) -> nn.Module:
+        """Return the encoder's network as it should read x of this family; most read x as it stands."""
+        return network
+
     def parameters_at(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return network(z), checked to have shape (*lead, *outputs)."""
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "shape")}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, Independent
 
+from ..networks import OneHot
 from .base import Likelihood
 
 
@@ -34,6 +35,16 @@ class Categorical(Likelihood):
     def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
         """Return (*shape, categories)."""
         return (*shape, arguments["categories"])
+
+    @classmethod
+    def seen(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return (*shape, categories)."""
+        return cls.outputs(shape, **arguments)
+
+    @classmethod
+    def reader(cls, network: nn.Module, **arguments: Any) -> nn.Module:
+        """Return a network of unit vectors: the number of a category says nothing."""
+        return OneHot(network, arguments["categories"])
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""

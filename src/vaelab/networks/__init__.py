@@ -1,7 +1,8 @@
 """Tensor to tensor: what parts are made of. Any module of your own with the same shapes serves as well."""
 
 from .linear import Linear
+from .log1p import Log1p
 from .mlp import MLP
 from .onehot import OneHot
 
-__all__ = ["MLP", "Linear", "OneHot"]
+__all__ = ["MLP", "Linear", "Log1p", "OneHot"]
