@@ -45,7 +45,10 @@ def known(role: str) -> dict[str, type[Any]]:
     """Return the parts of a role by their names on the command line: DiscretizedLogistic is "discretized-logistic"."""
     space = NAMESPACES[role]
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
-    return {kebab(name): part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
+    parts = {name: part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
+    if role == "network":  # those that go from any shape to any other; the rest wrap another one
+        parts = {name: part for name, part in parts.items() if "outputs" in inspect.signature(part.__init__).parameters}
+    return {kebab(name): part for name, part in parts.items()}
 
 
 def _concrete(part: type[Any]) -> bool:
@@ -53,8 +56,8 @@ def _concrete(part: type[Any]) -> bool:
 
 
 def kebab(name: str) -> str:
-    """Return "discretized-logistic" for "DiscretizedLogistic", "iwae" for "IWAE"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+    """Return "discretized-logistic" for "DiscretizedLogistic", "iwae" for "IWAE", "resnet" for "ResNet"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.replace("ResNet", "Resnet")).lower()
 
 
 # what a builder offers to a part of each role, beside the arguments that a user may write
@@ -63,6 +66,7 @@ OFFERED = {
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
     "objective": ("latent_dim", "shape"),
+    "network": ("inputs", "outputs", "hidden", "activation", "condition", "trailing"),
 }
 
 

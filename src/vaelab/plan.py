@@ -62,7 +62,8 @@ class Plan:
             f"split    {len(train):,} train, {held}"
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
             f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
-            f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}",
+            f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
+            f"   network {parts['network']}",
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]
@@ -180,7 +181,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
-    splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
+    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part))
     # initial weights come from the global generator: seeded here, and put back
     with torch.random.fork_rng(devices=[]), memory_said("this model"):
         torch.manual_seed(settings.seed)

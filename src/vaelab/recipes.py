@@ -13,18 +13,19 @@ from .errors import UsageError, suggest
 from .models import VAE
 from .networks import MLP, Linear
 from .objectives import Objective
-from .parts import parse
+from .parts import Spec, parse
 
 Shape = Sequence[int]
 DEFAULTS: dict[str, Any] = {
     "hidden": (500,),
-    "activation": "relu",
+    "network": "mlp",
+    "activation": None,  # the network's own
     "prior": "gaussian",
     "posterior": "gaussian",
     "likelihood": "bernoulli",
     "objective": "elbo",
 }
-ROLES = ("prior", "posterior", "likelihood", "objective")
+ROLES = ("prior", "posterior", "likelihood", "objective", "network")
 
 
 @dataclass(frozen=True)
@@ -75,27 +76,45 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def network_maker(network: str, activation: str | None, px: Spec) -> Callable[[Any, Any, Sequence[int]], nn.Module]:
+    """Return make(inputs, outputs, widths): how an encoder or decoder is made beside the likelihood `px`."""
+    spec = parse("network", network)
+    own: dict[str, Any] = {} if activation is None else {"activation": activation}
+    if px.part.levels == "categories":
+        own["trailing"] = 1  # categories are the last dimension, behind those of an image
+
+    def make(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
+        if spec.part is MLP and not widths:
+            return Linear(inputs, outputs)
+        module: nn.Module = spec.make(inputs=inputs, outputs=outputs, hidden=tuple(widths), **own)
+        return module
+
+    return make
+
+
 def assemble(
     shape: Shape,
     latent_dim: int,
     *,
     hidden: Sequence[int],
-    activation: str,
+    network: str,
+    activation: str | None,
     prior: str,
     posterior: str,
     likelihood: str,
     objective: str,
 ) -> tuple[VAE, Objective]:
-    """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
+    """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's.
+
+    `network` makes both; an MLP without hidden layers is a Linear.
+    """
     shape = tuple(shape)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
-    def network(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
-        return MLP(inputs, outputs, widths, activation) if widths else Linear(inputs, outputs)
-
-    encoder = network(px.part.seen(shape, **px.arguments), q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
-    decoder = network(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
+    make = network_maker(network, activation, px)
+    encoder = make(px.part.seen(shape, **px.arguments), q.part.outputs(latent_dim, **q.arguments), tuple(hidden))
+    decoder = make(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))))
     made = q.make(network=px.part.reader(encoder, **px.arguments), latent_dim=latent_dim)
     model = VAE(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),

@@ -1,8 +1,10 @@
 """Tensor to tensor: what parts are made of. Any module of your own with the same shapes serves as well."""
 
+from .conv import Conv
 from .linear import Linear
 from .log1p import Log1p
 from .mlp import MLP
 from .onehot import OneHot
+from .resnet import ResNet
 
-__all__ = ["MLP", "Linear", "Log1p", "OneHot"]
+__all__ = ["MLP", "Conv", "Linear", "Log1p", "OneHot", "ResNet"]
