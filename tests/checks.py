@@ -15,6 +15,9 @@ SLOW = (  # a tenth of a second and more: last
     "rows_keep_their_names_and_numbers",
     "a_fitted_image_stays_within_its_bits",
     "forged_files_are_refused_by_name",
+    "courses_by_hand",
+    "decoder_that_ignores_z",
+    "symptoms_of_an_exact_model",
 )
 
 CHECKS = dict(sorted(exact.CHECKS.items(), key=lambda item: (item[0] in SLOW, item[1].__module__ != "checks_model")))

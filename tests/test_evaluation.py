@@ -18,7 +18,6 @@ from vaelab.conditional import Conditional
 from vaelab.data import Dataset, as_real
 from vaelab.evaluation import (
     active_units,
-    collapse_warning,
     evaluate_model,
     evidence_rows,
     mutual_information,
@@ -362,17 +361,3 @@ def test_evaluation_does_not_train() -> None:
     plain.load_state_dict({k.replace("network.1.", "network."): v for k, v in before.items()})
     assert evaluate_model(plain, some, samples=5) == first
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_collapse_is_named_and_health_is_not() -> None:
-    """KL per dimension of a Gaussian code: 1/2 (s² + m² - 1) - log s; at s = 1, m = 0 it carries nothing."""
-    means = torch.randn(50, 4, dtype=F64)
-    healthy = collapse_warning(torch.tensor([2.0, 1.5, 0.8, 0.005], dtype=F64), means)
-    assert healthy is None
-    dead = collapse_warning(torch.zeros(4, dtype=F64), 0.01 * means)
-    assert dead is not None
-    assert "none of 4" in dead
-    assert "--free-bits" in dead
-    spare = collapse_warning(torch.tensor([2.0, 0.001, 0.001, 0.001], dtype=F64), means * torch.tensor([1, 0, 0, 0]))
-    assert spare is not None
-    assert "--latent-dim 1 would do" in spare

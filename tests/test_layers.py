@@ -40,6 +40,8 @@ LAYERS = (
     "report",
     "run",
     "plan",
+    "comparison_picture",
+    "comparison",
     "cli",
     "__main__",
 )

@@ -108,6 +108,23 @@ def test_free_bits(free_bits: float, beta: float) -> None:
     assert ((gradient - alive).abs().numpy() > 1e-9).tolist() == spent.tolist()
 
 
+def test_free_bits_per_layer() -> None:
+    """max(free_bits, KL of the layer), with two layers made of one: the first spends, the second does not."""
+    model, x, eps = problem()
+    t = model.terms(tensor(x), samples=K, noise=given(eps))
+    kl = by_hand(model, x, eps)["kl"]
+    log_px = t.log_px.mean(0)
+    total = kl.sum(1).mean()
+    for bits, cost in ((total - 0.1, kl.sum(1)), (total + 0.1, np.full(B, total + 0.1))):
+        close(ELBO(free_bits=float(bits), free_per="layer", samples=K).bound(t, 0), log_px - tensor(cost))
+    t.kl = {"upper": t.kl["z"][..., :1], "lower": t.kl["z"][..., 1:]}
+    upper, lower = kl[:, 0], kl[:, 1:].sum(1)
+    bits = (upper.mean() + lower.mean()) / 2
+    spent = [v if v.mean() > bits else np.full(B, bits) for v in (upper, lower)]
+    close(ELBO(free_bits=float(bits), free_per="layer", samples=K).bound(t, 0), log_px - tensor(spent[0] + spent[1]))
+    assert (upper.mean() > bits) != (lower.mean() > bits)
+
+
 def test_free_bits_spare_some_dimensions_and_not_others() -> None:
     model, x, eps = problem()
     kl = by_hand(model, x, eps)["kl"].mean(0)

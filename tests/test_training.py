@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from oracles import F64, LinearGaussian, close, noise, rows, schema, spectrum, tensor
-from vaelab import likelihoods, posteriors, priors
+from vaelab import likelihoods, posteriors, priors, recipes
 from vaelab.data import Dataset
 from vaelab.errors import UsageError
 from vaelab.models import VAE
@@ -329,3 +331,22 @@ def test_the_optimal_variance_is_learned_in_the_loop() -> None:
         ).double()
     optimise(model, ELBO(), rows(x), None, Settings(epochs=60, batch_size=123, lr=0.03))
     assert model.likelihood.variance.item() == pytest.approx(LinearGaussian.fit(x, 3).s2, rel=0.03)
+
+
+def test_a_device_without_float64_can_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Apple's GPUs: a 32-bit model makes no 64-bit number but in `wide`, which goes to the CPU for it."""
+
+    class Narrow(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.dtype == torch.float64]
+            assert not made, f"{function} made a float64 tensor"
+            return out
+
+    for module in ("fit", "validate"):
+        monkeypatch.setattr(f"vaelab.training.{module}.wide", lambda value: value)
+    model = recipes.vae((5,), 2, hidden=(7,), likelihood="gaussian")[0]
+    some = rows(torch.randn(23, 5), dtype=torch.float32)
+    with Narrow():
+        history = optimise(model, ELBO(), some, some, Settings(epochs=2, batch_size=10))
+    assert len(history.records) == 2

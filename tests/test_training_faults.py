@@ -54,7 +54,7 @@ def test_a_bad_step_is_skipped_counted_and_named(spoil, name: str) -> None:
 
     history = optimise(model, Watched({2, 5, 6}, spoil), made(), None, Settings(epochs=3, batch_size=17))
     assert history.skipped == 3
-    assert history.first_bad.startswith(f"step 3: {name}, training rows ")
+    assert history.first_bad.startswith(f"step 3: {name}, rows ")
     assert [(b["step"], b["fault"], b["what"]) for b in history.bad_steps] == [
         (step, "not finite", name) for step in (3, 6, 7)
     ]
@@ -70,8 +70,8 @@ def test_a_spoilt_row_is_named_by_the_first_term_it_reaches() -> None:
     model = fresh()
     history = optimise(model, ELBO(), bad, None, Settings(epochs=6, batch_size=17))
     assert history.skipped == 6  # one batch of each epoch
-    assert history.first_bad.endswith("the mean of q(z | x), latent 0, training row 12")
-    assert {tuple(bad["rows"]) for bad in history.bad_steps} == {(11,)}
+    assert history.first_bad.endswith("the mean of q(z | x), latent 0, row 12")
+    assert {tuple(bad["rows"]) for bad in history.bad_steps} == {(12,)}
     assert history.halvings == 0
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 

@@ -19,6 +19,10 @@ _HOME = {
     "Run": "run",
     "Terms": "models",
     "VAE": "models",
+    "Comparison": "comparison",
+    "Diagnosis": "evaluation",
+    "compare": "comparison",
+    "doctor": "run",
     "decode": "run",
     "encode": "run",
     "evaluate": "run",
@@ -67,6 +71,9 @@ if TYPE_CHECKING:
     from . import posteriors as posteriors
     from . import priors as priors
     from . import recipes as recipes
+    from .comparison import Comparison as Comparison
+    from .comparison import compare as compare
+    from .evaluation import Diagnosis as Diagnosis
     from .models import VAE as VAE
     from .models import Terms as Terms
     from .noise import Noise as Noise
@@ -77,6 +84,7 @@ if TYPE_CHECKING:
     from .plan import train as train
     from .run import Run as Run
     from .run import decode as decode
+    from .run import doctor as doctor
     from .run import encode as encode
     from .run import evaluate as evaluate
     from .run import generate as generate

@@ -9,9 +9,8 @@ from torch import nn
 from .data import Schema, as_counts, choose_likelihood
 from .errors import UsageError
 from .likelihoods import Likelihood
-from .objectives import ELBO
 from .options import TrainOptions
-from .parts import Spec, parse
+from .parts import Spec, known, parse, takes
 from .recipes import DEFAULTS, Recipe
 from .splits import Splits
 
@@ -59,9 +58,11 @@ def _weighted(spec: Spec, options: TrainOptions, steps_per_epoch: int) -> Spec:
     """Return the objective with --beta, --free-bits and --warmup (in epochs) written into it."""
     asked = {"beta": options.beta, "free_bits": options.free_bits, "warmup": options.warmup}
     arguments = {name: value for name, value in asked.items() if value is not None}
-    if arguments and not issubclass(spec.part, ELBO):
-        name = next(iter(arguments)).replace("_", "-")
-        raise UsageError(f"--{name} belongs to the objective elbo, not to {spec.name}.")
+    for name in arguments:
+        takers = [other for other, part in known("objective").items() if takes(part, name)]
+        if spec.name not in takers:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} belongs to the objective {' or '.join(takers)}, not to {spec.name}.")
     if "warmup" in arguments:
         arguments["warmup"] = round(arguments["warmup"] * steps_per_epoch)
     return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})

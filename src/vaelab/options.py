@@ -35,7 +35,7 @@ class TrainOptions:
     logistic-mixture:components=10, continuous-bernoulli, poisson, negative-binomial,
     zero-inflated-poisson, zero-inflated-negative-binomial (default: by the data)."""
     objective: str | None = None
-    """What is maximised: elbo:beta=4, iwae:samples=50, reconstruction."""
+    """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _LOCK = threading.Lock()
 _IN_USE: dict[int, tuple[int, list[nn.Module]]] = {}  # id of a model -> how many use it, what was in training mode
@@ -45,6 +45,11 @@ def inference(model: nn.Module) -> Iterator[None]:
     """Use a model in eval mode and without gradients; its mode is put back."""
     with evaluating(model), torch.inference_mode():
         yield
+
+
+def wide(value: Tensor) -> Tensor:
+    """Return float64, in which sums over rows are taken; on the CPU where the device has none (mps)."""
+    return (value.cpu() if value.device.type == "mps" else value).double()
 
 
 def exact(model: M) -> M:

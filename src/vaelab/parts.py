@@ -33,12 +33,17 @@ class Spec:
 
     def make(self, **offered: Any) -> Any:
         """Return the part, built from its own arguments and those of the offered ones that its constructor names."""
-        named = inspect.signature(self.part.__init__).parameters
-        return self.part(**{name: value for name, value in offered.items() if name in named}, **self.arguments)
+        named = {name: value for name, value in offered.items() if takes(self.part, name)}
+        return self.part(**named, **self.arguments)
 
     def __str__(self) -> str:
         arguments = ",".join(f"{k}={v}" for k, v in self.arguments.items())
         return f"{self.name}:{arguments}" if arguments else self.name
+
+
+def takes(part: type[Any], argument: str) -> bool:
+    """Return whether the constructor of a part names this argument."""
+    return argument in inspect.signature(part.__init__).parameters
 
 
 def known(role: str) -> dict[str, type[Any]]:

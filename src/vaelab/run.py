@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from . import files, use
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Evaluation, collapse_warning, evaluate_model, evidence_rows
+from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of, write_config
 from .models import Model
 from .options import TrainOptions
-from .parts import registry
+from .parts import parse, registry
 from .report import fragment, page
 from .training import History, Rows
 from .use import Codes
@@ -97,23 +98,22 @@ class Run:
         data, split = self.data(source)
         return Rows(data, device=self.device), split
 
-    def warnings(self) -> list[str]:
-        """Return what a user should know of this training: skipped steps, collapsed latents; empty if all is well.
+    def doctor(self, source: Any = None, *, quick: bool = False) -> Diagnosis:
+        """Return what ails this run: findings, each with the figure that shows it, plain words and a remedy.
 
-        >>> all(isinstance(warning, str) for warning in run.warnings())
+        `source` takes the place of the rows that were held out. `quick` looks only at what costs next to nothing: what
+        `train` says at its end.
+
+        >>> all("--" in finding.remedy for finding in run.doctor(quick=True).findings)
         True
         """
-        found = []
-        if self.history is not None:
-            found += self.history.warnings()
-        if self.history is not None and self.history.best is None:
-            found.append("no validation bound was finite: these are the last weights. Try a lower --lr or --clip 1000.")
-        rows, split = self.rows()
-        values = evidence_rows(self.model, rows.first(2000), samples=20)
-        if values.kl is not None:
-            collapse = collapse_warning(values.kl.mean(0), values.mean)
-            found += [f"{collapse} ({split} rows)"] if collapse else []
-        return found
+        data, split = self.data(source)
+        if not self.splits and self.reopen is not None:
+            with suppress(VaelabError):  # rows were given: those of training are looked at where they are still there
+                self.splits = self.reopen()
+        rows = None if split == "train" else Rows(data, device=self.device)
+        own = Rows(self.splits["train"], device=self.device) if "train" in self.splits else None
+        return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)
 
     @property
     def latent_dim(self) -> int:
@@ -240,6 +240,16 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
     return replace(data, schema=schema, test=None)
 
 
+def _setup(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
+    known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
+    objective = meta.get("parts", {}).get("objective")
+    if objective is not None:
+        spec = parse("objective", objective)
+        known |= {key: spec.arguments.get(key) for key in ("beta", "warmup")}
+    return {key: value for key, value in known.items() if value is not None}
+
+
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
     """Return the run in a folder or model file. Opening it runs no code of the file's.
 
@@ -286,6 +296,15 @@ def evaluate(run: Run | str | Path, source: Any = None, **how: Any) -> Evaluatio
     180
     """
     return opened(run).evaluate(source, **how)
+
+
+def doctor(run: Run | str | Path, source: Any = None, **how: Any) -> Diagnosis:
+    """Say what ails a run (or the folder or file of one): see `Run.doctor`.
+
+    >>> vaelab.doctor(run, quick=True).split
+    'validation'
+    """
+    return opened(run).doctor(source, **how)
 
 
 def encode(run: Run | str | Path, source: Any = None, **how: Any) -> Codes:

@@ -139,6 +139,26 @@ def test_two_runs_in_one_folder_are_refused(table: str, at_step, capsys) -> None
     assert not (Path("run") / ".lock").exists()
 
 
+def test_a_run_that_ends_while_its_report_is_written_can_go_on(
+    table: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    assert run(["train", table, *QUICK, "--out", "alone"]) == 0
+    monkeypatch.setitem(Keeper.__init__.__kwdefaults__, "every", 0.0)
+    monkeypatch.setattr("vaelab.keeper.SHARE", 0)
+
+    def killed(run: object) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vaelab.cli.report.report_beside", killed)
+        with pytest.raises(SystemExit):
+            run(["train", table, *QUICK, "--out", "run"])
+    assert digest("run") == digest("alone")
+    assert run(["train", "--resume", "run", "-q"]) == 0
+    assert digest("run") == digest("alone")
+    assert sorted(p.name for p in Path("run").iterdir()) == sorted(p.name for p in Path("alone").iterdir())
+
+
 def test_the_lock_is_free_again_after_its_end(tmp_path: Path) -> None:
     for _ in range(2):
         with Lock(tmp_path) as lock:

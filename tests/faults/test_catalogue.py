@@ -12,7 +12,7 @@ import pytest
 from faults.catalogue import COMMANDS, DEMANDED, LIBRARY, Fault, Models, Place
 from vaelab.cli import run
 
-for kind in ("tables", "options", "images", "training", "library", "library_use", "files"):
+for kind in ("tables", "options", "images", "training", "doctor", "library", "library_use", "files"):
     import_module(f"faults.{kind}")
 
 
@@ -64,6 +64,8 @@ def test_library(number: str, test: Callable[[Place], None], place: Place) -> No
     test(place)
 
 
-def test_entries_are_of_the_catalogue() -> None:
+def test_every_entry_is_there() -> None:
     entered = {fault.number for fault in COMMANDS} | {number for number, _ in LIBRARY}
+    missing = [number for number in DEMANDED if number not in entered]
+    assert not missing, f"{len(DEMANDED) - len(missing)} of {len(DEMANDED)} entries; missing: {', '.join(missing)}"
     assert not entered - set(DEMANDED)

@@ -37,6 +37,8 @@ COMMANDS = {
     "demo": "The first minute: train on bundled digits, judge, draw.",
     "train": "Data in, run folder out.",
     "evaluate": "Bound, evidence and what the latents carry, with standard errors.",
+    "doctor": "What ails a run: findings in plain words, each with the figure that shows it and its remedy.",
+    "compare": "Runs side by side on the same rows, with errors of the differences.",
     "generate": "New rows: z from the prior, then x from p(x | z).",
     "encode": "Where rows lie in the latent space.",
     "decode": "What lies at places of the latent space.",

@@ -23,6 +23,7 @@ def recipes(*, as_json: Annotated[bool, Parameter("--json", negative=())] = Fals
     if as_json:
         print(json.dumps([{"name": name, "paper": RECIPES[name].paper, "parts": parts[name]} for name in RECIPES]))
         return
+    width = max(map(len, RECIPES)) + 2
     for name, recipe in RECIPES.items():
-        print(f"{name:14}{recipe.paper}")
-        print(" " * 14 + "  ".join(f"{role} {spec}" for role, spec in parts[name].items()))
+        print(f"{name:{width}}{recipe.paper}")
+        print(" " * width + "  ".join(f"{role} {spec}" for role, spec in parts[name].items()))

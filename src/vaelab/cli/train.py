@@ -100,11 +100,13 @@ def train(
         run.write(folder, source, options)
         assert run.history is not None
         stopped = run.history.stopped == "interrupted"
-        if not stopped:
-            keeper.finished()
     page = report_beside(run) if report and not stopped else None
-    for line in [] if stopped else run.warnings():
-        print(f"warning: {line}", file=sys.stderr)
+    if not stopped:
+        keeper.finished()  # last: a run that is killed before goes on, and writes what is missing
+    for note in run.history.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for finding in [] if stopped else run.doctor(quick=True).findings:
+        print(f"{'note' if finding.harmless else 'warning'}: {finding}", file=sys.stderr)
     if as_json:
         best = run.history.best or {}
         document = {

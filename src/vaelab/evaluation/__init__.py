@@ -1,17 +1,21 @@
-"""How good a model is: bounds and evidence with standard errors, and what its latent dimensions carry."""
+"""How good a model is: bounds and evidence with standard errors, what its latents carry, and what ails it."""
 
-from .collapse import active_units, collapse_warning, mutual_information
-from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model
+from .collapse import active_units, mutual_information
+from .diagnose import Diagnosis, Finding, diagnose
+from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 
 __all__ = [
     "NO_DENSITY",
+    "Diagnosis",
     "Estimate",
     "Evaluation",
+    "Finding",
     "RowValues",
     "active_units",
-    "collapse_warning",
+    "diagnose",
     "evaluate_model",
     "evidence_rows",
+    "judged_rows",
     "mutual_information",
 ]

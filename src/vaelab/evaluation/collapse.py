@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ..distributions import draw, has_density
 from ..models import Model
@@ -23,25 +24,10 @@ def active_units(mean: Float[Tensor, "N Z"]) -> int:
     return int((mean.var(0, correction=0) > ACTIVE).sum())
 
 
-def collapse_warning(kl_per_dimension: Float[Tensor, " D"], mean: Float[Tensor, "N Z"]) -> str | None:
-    """Say whether latent dimensions carry nothing, and what to do; None for a model that uses most of them.
-
-    A dimension is unused if its KL is below 0.01 nats. A few of many are harmless: the model needed no more.
-    """
-    latents = mean.shape[1]
-    # a posterior that does not factorise has one KL for all dimensions, which says nothing of each
-    unused = int((kl_per_dimension < ACTIVE).sum()) if len(kl_per_dimension) == latents else 0
-    if active_units(mean) == 0:
-        return (
-            f"posterior collapse: none of {latents} latent dimensions carries anything, so every decode is the same. "
-            "Try --warmup 20, --free-bits 0.1, a lower --beta or --lr, or --likelihood with a learned scale"
-        )
-    if unused > latents / 2:
-        return (
-            f"{unused} of {latents} latent dimensions carry less than 0.01 nats. If reconstructions are good, "
-            f"--latent-dim {latents - unused} would do; else try --warmup 20 or --free-bits 0.1"
-        )
-    return None
+def aggregate_log_prob(q: Distribution, z: Tensor, rows: int) -> Float[Tensor, " M"]:
+    """Return log sum over the first `rows` rows of q(z | x_n), (M,) float64, in bounded memory."""
+    block = max(1, 2**22 // (rows * z[0].numel()))
+    return torch.cat([q.log_prob(some.unsqueeze(1))[:, :rows].double().logsumexp(1) for some in z.split(block)])
 
 
 def mutual_information(
@@ -64,9 +50,8 @@ def mutual_information(
             return None
         z = draw(q, 1, noise)[0]
         own = q.log_prob(z).double()
-        n, block = len(z), max(1, 2**22 // (len(z) * z[0].numel()))
-        pairs = [q.log_prob(some.unsqueeze(1)).double().logsumexp(1) for some in z.split(block)]
-        aggregate = torch.cat(pairs) - torch.log(torch.tensor(float(n), dtype=torch.float64))
+        n = len(z)
+        aggregate = aggregate_log_prob(q, z, n) - torch.log(torch.tensor(float(n), dtype=torch.float64))
         information = own - aggregate
         marginal = aggregate - p.log_prob(z).double()
         error = information.std().item() / n**0.5 if n > 1 else math.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..likelihoods import Likelihood
 from ..training import Rows
 from .collapse import active_units, mutual_information
-from .evidence import evidence_rows
+from .evidence import RowValues, evidence_rows
 
 NO_DENSITY = "q(z | x) is a point mass, so there is no bound on log p(x)"
 
@@ -86,6 +86,31 @@ class Evaluation:
         return document if self.reason is None else {**document, "reason": self.reason}
 
 
+def judged_rows(
+    model: nn.Module,
+    rows: Rows,
+    *,
+    samples: int = 5000,
+    units: str = "user",
+    seed: int = 0,
+    tick: Callable[[float], None] = lambda share: None,
+) -> RowValues:
+    """Return the values of each row, (N,), in nats of the user's units, the Jacobian of the scaling included.
+
+    With `units` "standardised" those of the model. Masses do not change with units.
+    """
+    values = evidence_rows(model, rows, samples=samples, seed=seed, tick=tick)
+    likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
+    shifted = units == "user" and not likelihood.discrete
+    shift = rows.schema.log_det(rows.observed, density=True) if shifted else 0.0
+    return replace(
+        values,
+        elbo=values.elbo + shift,
+        evidence=None if values.evidence is None else values.evidence + shift,
+        reconstruction=values.reconstruction + shift,
+    )
+
+
 def evaluate_model(
     model: nn.Module,
     rows: Rows,
@@ -97,11 +122,9 @@ def evaluate_model(
     tick: Callable[[float], None] = lambda share: None,
 ) -> Evaluation:
     """Return the figures for these rows; deterministic in `seed`, and independent of batching."""
-    values = evidence_rows(model, rows, samples=samples, seed=seed, tick=tick)
+    values = judged_rows(model, rows, samples=samples, units=units, seed=seed, tick=tick)
     likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
-    shifted = units == "user" and not likelihood.discrete
-    shift = rows.schema.log_det(rows.observed, density=True) if shifted else 0.0
-    reconstruction = Estimate.of(values.reconstruction + shift)
+    reconstruction = Estimate.of(values.reconstruction)
     common = {
         "rows": len(rows),
         "split": split,
@@ -114,14 +137,14 @@ def evaluate_model(
         empty = ("elbo", "kl", "log_evidence", "bits_per_dimension", "kl_per_dimension", "kl_form")
         none = dict.fromkeys((*empty, "mutual_information", "marginal_kl"))
         return Evaluation(**common, **none, reason=NO_DENSITY)  # type: ignore[arg-type]
-    elbo = Estimate.of(values.elbo + shift)
+    elbo = Estimate.of(values.elbo)
     information = mutual_information(model, rows, seed=seed)
     entries = rows.schema.dims if rows.observed is None else rows.observed.sum().item() / len(rows)
     return Evaluation(
         **common,  # type: ignore[arg-type]
         elbo=elbo,
         kl=Estimate.of(values.kl.sum(1)),
-        log_evidence=Estimate.of(values.evidence + shift),
+        log_evidence=Estimate.of(values.evidence),
         bits_per_dimension=-elbo.value / (entries * math.log(2)) if likelihood.discrete else None,
         kl_per_dimension=values.kl.mean(0).tolist(),
         kl_form="closed" if values.closed_form else "sampled",

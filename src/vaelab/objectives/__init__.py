@@ -1,6 +1,43 @@
 """What training maximises, and the bounds that evaluation reports."""
 
+from .autoencoder import RAE
 from .base import BoundObjective, Objective
 from .bounds import ELBO, IWAE, Reconstruction, elbo, iwae
+from .capacity import Capacity
+from .critic import Adversarial, Factor
+from .discrepancy import MMD, SlicedWasserstein, mmd, sliced_wasserstein
+from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply_iwae, renyi
+from .moments import DIP
+from .score import VIMCO, Score
+from .total_correlation import TotalCorrelation
+from .wake_sleep import ReweightedWakeSleep, WakeSleep
 
-__all__ = ["ELBO", "IWAE", "BoundObjective", "Objective", "Reconstruction", "elbo", "iwae"]
+__all__ = [
+    "DIP",
+    "ELBO",
+    "IWAE",
+    "MMD",
+    "RAE",
+    "VIMCO",
+    "Adversarial",
+    "BoundObjective",
+    "Capacity",
+    "CombinedIWAE",
+    "Factor",
+    "MultiplyIWAE",
+    "Objective",
+    "PartialIWAE",
+    "Reconstruction",
+    "Renyi",
+    "ReweightedWakeSleep",
+    "Score",
+    "SlicedWasserstein",
+    "TotalCorrelation",
+    "WakeSleep",
+    "elbo",
+    "iwae",
+    "mmd",
+    "multiply_iwae",
+    "renyi",
+    "sliced_wasserstein",
+]

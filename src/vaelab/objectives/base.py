@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..models import Model, Terms
 from ..noise import Noise
 from ..part import Part
@@ -24,6 +25,7 @@ class Objective(Part, ABC):
 
     samples: int = 1
     gradient: str = "pathwise"
+    couples_rows: bool = False  # True where the loss of a row depends on the rows beside it
 
     @abstractmethod
     def forward(
@@ -37,6 +39,13 @@ class Objective(Part, ABC):
         condition: Float[Tensor, "B C"] | None = None,
     ) -> tuple[dict[str, Tensor], Terms]:
         """Return the losses by owner, and the terms they were made of."""
+
+    def require(self, **rules: tuple[bool, str]) -> None:
+        """Refuse the arguments that break their rule: name -> (whether it is kept, what is expected)."""
+        for name, (kept, expected) in rules.items():
+            if not kept:
+                got = getattr(self, name)
+                raise UsageError(f"{type(self).__name__}: {name} is {got!r}, expected {expected}.")
 
     def start(self, x: Tensor, rows: int) -> None:
         """Learn what is known before training: some rows x (B, *X), and that there are `rows` of them in all."""
@@ -80,6 +89,44 @@ class BoundObjective(Objective):
             observed=observed,
             condition=condition,
             noise=noise,
-            gradient=self.gradient,
+            gradient="stopped" if self.gradient == "dreg" else self.gradient,
         )
         return {"model": -self.bound(terms, step)}, terms
+
+
+def codes(terms: Terms, objective: Objective) -> Float[Tensor, "K B Z"]:
+    """Return z as vectors; refuse several stochastic layers, of which a function of one z knows nothing."""
+    if isinstance(terms.z, dict):
+        raise UsageError(
+            f"{type(objective).__name__} is a function of one latent vector, but this model has the stochastic layers "
+            f"{', '.join(terms.z)}. Use the objective elbo or iwae."
+        )
+    return terms.z.reshape(*terms.z.shape[:2], -1)
+
+
+def equal_weights(terms: Terms, objective: Objective) -> None:
+    """Refuse draws that carry weights of their own: the estimator takes them as independent and alike."""
+    if terms.log_weight is not None:
+        raise UsageError(
+            f"{type(objective).__name__} needs draws of equal weight, but this model weights its draws. "
+            "Use the objective elbo or iwae."
+        )
+
+
+def two_sides(model: nn.Module, objective: Objective) -> dict[str, list[nn.Parameter]]:
+    """Return "generative", the parameters of p(x, z), and "recognition", those of q(z | x), as two owners.
+
+    What the two share, such as a posterior inside the prior, belongs to recognition.
+    """
+    posterior = getattr(model, "posterior", None)
+    if not isinstance(posterior, nn.Module):
+        raise UsageError(
+            f"{type(objective).__name__} trains q(z | x) and p(x, z) apart, but a {type(model).__name__} has no "
+            "posterior of its own. Use the objective elbo or iwae."
+        )
+    own = {id(p) for p in posterior.parameters()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return {
+        "generative": [p for p in trained if id(p) not in own],
+        "recognition": [p for p in trained if id(p) in own],
+    }

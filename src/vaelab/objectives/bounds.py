@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
 from ..models import Terms
 from ..shapes import Float
-from .base import BoundObjective
+from .base import BoundObjective, codes, equal_weights
 
 
 def elbo(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
@@ -43,7 +42,8 @@ class ELBO(BoundObjective):
 
     beta rises linearly and is whole from step `warmup` on. `free_bits` (nats) replaces each dimension's KL, averaged
     over the batch, by max(free_bits, KL): below it there is nothing to gain by collapsing (Kingma et al. 2016, eq. 15);
-    it couples the rows of a batch. `gradient`: "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
+    it couples the rows of a batch. `free_per` "layer" does so with the KL of each stochastic layer. `gradient`:
+    "pathwise", or "stopped" (sticking the landing, Roeder et al. 2017).
 
     >>> ELBO(beta=4, warmup=1000).beta
     4
@@ -56,24 +56,31 @@ class ELBO(BoundObjective):
         free_bits: float = 0.0,
         samples: int = 1,
         gradient: str = "pathwise",
+        free_per: str = "dimension",
     ) -> None:
         super().__init__()
-        if beta < 0 or warmup < 0 or free_bits < 0 or samples < 1:
-            raise UsageError(
-                "ELBO: beta, warmup and free_bits must not be negative and samples at least 1, got "
-                f"beta={beta}, warmup={warmup}, free_bits={free_bits}, samples={samples}."
-            )
-        if gradient not in ("pathwise", "stopped"):
-            raise UsageError(f"ELBO: gradient is 'pathwise' or 'stopped', got {gradient!r}.")
-        self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
+        self.beta, self.warmup, self.free_bits, self.free_per = beta, warmup, free_bits, free_per
         self.samples, self.gradient = samples, gradient
+        self.require(
+            beta=(beta >= 0, "at least 0"),
+            warmup=(warmup >= 0, "at least 0"),
+            free_bits=(free_bits >= 0, "at least 0"),
+            samples=(samples >= 1, "at least 1"),
+            gradient=(gradient in ("pathwise", "stopped"), "'pathwise' or 'stopped'"),
+            free_per=(free_per in ("dimension", "layer"), "'dimension' or 'layer'"),
+        )
+        self.couples_rows = free_bits > 0
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the weighted bound of each row, (B,)."""
         beta = self.beta * ramp(step, self.warmup)
         if self.free_bits == 0:
             return elbo(terms, beta)
-        kl = torch.cat([terms.mean(v) for v in terms.kl.values()], -1)  # (B, D)
+        _ = terms.kl_total  # refuses by name a posterior without a density
+        by_layer = [terms.mean(v) for v in terms.kl.values()]
+        if self.free_per == "layer":
+            by_layer = [v.sum(-1, keepdim=True) for v in by_layer]
+        kl = torch.cat(by_layer, -1)  # (B, dimensions or layers)
         spent = kl.mean(0) > self.free_bits
         return terms.mean(terms.log_px) - beta * torch.where(spent, kl, self.free_bits).sum(-1)
 
@@ -81,19 +88,38 @@ class ELBO(BoundObjective):
 class IWAE(BoundObjective):
     """log (1/K) sum_k w_k with K = `samples` (Burda, Grosse & Salakhutdinov 2016).
 
-    >>> IWAE(samples=50).samples
+    `gradient`: "pathwise"; "stopped", without the score of q (sticking the landing, Roeder et al. 2017: biased for
+    K > 1); "dreg", doubly reparameterised (Tucker et al. 2019, eq. 8): unbiased, and without noise where q is exact.
+
+    >>> IWAE(samples=50, gradient="dreg").samples
     50
     """
 
-    def __init__(self, samples: int = 50) -> None:
+    def __init__(self, samples: int = 50, gradient: str = "pathwise") -> None:
         super().__init__()
-        if samples < 1:
-            raise UsageError(f"IWAE: samples must be at least 1, got {samples}.")
-        self.samples = samples
+        self.samples, self.gradient = samples, gradient
+        self.require(
+            samples=(samples >= 1, "at least 1"),
+            gradient=(gradient in ("pathwise", "stopped", "dreg"), "'pathwise', 'stopped' or 'dreg'"),
+        )
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the importance-weighted bound of each row, (B,)."""
+        if self.gradient == "dreg":
+            equal_weights(terms, self)
+            weigh_again(terms, codes(terms, self))
         return iwae(terms)
+
+
+def weigh_again(terms: Terms, z: Float[Tensor, "K B Z"]) -> None:
+    """Multiply what flows back through z by the normalised weight of its draw.
+
+    With log q held, the gradient of the bound is sum_k w~_k d log w_k; this makes that of the encoder, which only comes
+    through z, sum_k w~_k² dlog w_k/dz dz (Tucker et al. 2019, eq. 8), and leaves that of the decoder as it is.
+    """
+    if isinstance(terms.z, Tensor) and terms.z.requires_grad:
+        weight = terms.log_w.detach().softmax(0).reshape(*z.shape[:2], *[1] * (terms.z.ndim - 2))
+        terms.z.register_hook(lambda gradient: weight * gradient)
 
 
 class Reconstruction(BoundObjective):
@@ -108,6 +134,7 @@ class Reconstruction(BoundObjective):
     def __init__(self, samples: int = 1) -> None:
         super().__init__()
         self.samples = samples
+        self.require(samples=(samples >= 1, "at least 1"))
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return log p(x | z) averaged over draws, (B,)."""

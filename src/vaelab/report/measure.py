@@ -111,7 +111,9 @@ def measure(run: Run, source: Any = None, *, draws: int = 20) -> Measured:
     if own is None and source is None:
         return Measured(run, None, reason, [], drawn, means)
     data, split = own if own is not None and source is None else run.data(source)
-    warnings = [f"The training was not looked at: {reason}"] if own is None else run.warnings()
+    warnings = [f"The training was not looked at: {reason}"]
+    if own is not None:
+        warnings = [str(finding) for finding in run.doctor(quick=True).findings]
     return Measured(run, _look(run, data, split), reason, warnings, drawn, means)
 
 

@@ -16,6 +16,7 @@ from ..errors import TrainingError, UsageError
 from ..models import Model
 from ..noise import Noise, stream
 from ..objectives import Objective
+from ..part import wide
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
@@ -87,6 +88,7 @@ class _Run:
         self.valid = None if valid is None else valid.drawn(settings.seed)
         self.settings, self.report, self.keeper = settings, report, keeper
         device = train.data.device
+        objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
         self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
@@ -131,7 +133,7 @@ class _Run:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
         self.model.train()
-        while self.progress < 1:
+        while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
                 self._epoch()
             except (MemoryError, RuntimeError) as error:
@@ -190,14 +192,16 @@ class _Run:
             gradients = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = gradient
-            totals.append(loss.detach().sum(dtype=torch.float64))
+            totals.append(wide(loss.detach()).sum())
             norms.append(nn.utils.get_total_norm([g for g in gradients if g is not None]))
         # the one look at the device in a step
-        total, norm = torch.stack([sum(totals[1:], totals[0]), sum(norms[1:], norms[0]).double()]).tolist()
+        total, norm = torch.stack([sum(totals[1:], totals[0]), wide(sum(norms[1:], norms[0]))]).tolist()
         if fault := state.watch.fault(total / len(batch.x), norm):
             for buffer, old in before:
                 buffer.copy_(old)
-            self._undone(fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses))
+            self._undone(
+                fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses, self.train.names)
+            )
             return None
         for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
             if settings.clip is not None:
@@ -210,7 +214,7 @@ class _Run:
         state.bad_in_a_row = 0
         return total
 
-    def _undone(self, fault: str, what: str, rows: list[int]) -> None:
+    def _undone(self, fault: str, what: str, rows: list[int | str]) -> None:
         """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
         state, history = self.state, self.history
         history.skipped += 1

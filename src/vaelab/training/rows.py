@@ -46,6 +46,7 @@ class Rows:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.names = data.names  # of all rows, also where only the first are kept
         self.schema, self.dtype, self.stochastic = data.schema, dtype, data.schema.stochastic
         raw = data.x.to(device)
         self.data = raw if self.stochastic else data.schema.encode(raw, dtype=dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .trouble import HALVINGS, Watch
+from .trouble import Watch
 
 Tree = dict[str, Any]  # of dicts, lists, tensors, numbers, strings and None
 Optimisers = dict[str, tuple[torch.optim.Optimizer, list[nn.Parameter]]]
@@ -21,7 +21,7 @@ Optimisers = dict[str, tuple[torch.optim.Optimizer, list[nn.Parameter]]]
 class History:
     """What happened: one record per report, which was best, which steps were undone, why it stopped.
 
-    `skipped` counts the steps undone; `bad_steps` tells the first twenty: step, fault, what was wrong, training rows.
+    `skipped` counts the steps undone; `bad_steps` tells the first twenty: step, fault, what was wrong, the rows.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -33,14 +33,6 @@ class History:
     notes: list[str] = field(default_factory=list)
     stopped: str = "finished"
     seconds: float = 0.0
-
-    def warnings(self) -> list[str]:
-        """Return what went wrong on the way, one sentence each."""
-        if not self.skipped:
-            return list(self.notes)
-        count = "1 step was" if self.skipped == 1 else f"{self.skipped} steps were"
-        halved = f" The learning rate was halved, {self.halvings} of at most {HALVINGS} times." if self.halvings else ""
-        return [f"{count} not finite or diverging, and undone; first {self.first_bad}.{halved}", *self.notes]
 
     def tree(self) -> Tree:
         """Return this as plain values; the best record as its place."""

@@ -7,13 +7,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import EnvironmentFault
 from ..models import Terms
 from ..models.terms import layers
+from ..part import wide
 from .rows import Batch
 
 IN_A_ROW = 5  # bad steps before the run goes back to its last good state, at half the learning rate
@@ -62,7 +65,7 @@ class Watch:
 def what_is_wrong(fault: str, terms: Terms, losses: dict[str, Tensor], model: nn.Module) -> str:
     """Name the first quantity that is not finite, in the order of computation; of a divergence the largest term."""
     if fault == "diverging":
-        loss = sum(loss.detach().double().mean().item() for loss in losses.values())
+        loss = sum(wide(loss.detach()).mean().item() for loss in losses.values())
         return f"the loss grew to {loss:.3g} per row, {_largest(terms)}"
     for name, q in layers(terms.q).items():
         for parameter, value in {"mean": q.mean, "variance": q.variance}.items():
@@ -83,19 +86,22 @@ def what_is_wrong(fault: str, terms: Terms, losses: dict[str, Tensor], model: nn
     return "an overflow in the sum of gradients"
 
 
-def rows_at_fault(batch: Batch, losses: dict[str, Tensor]) -> list[int]:
-    """Return the training rows whose own loss is not finite; all of the batch where it shows in none, or in all."""
+def rows_at_fault(batch: Batch, losses: dict[str, Tensor], names: NDArray[Any]) -> list[int | str]:
+    """Return the names of the rows whose own loss is not finite; of all of the batch where it shows in none.
+
+    A row's name is its number in its source, from 1, or its file.
+    """
     if batch.index is None:
         return []
     bad = ~torch.stack([torch.isfinite(loss.detach()) for loss in losses.values()]).all(0)
-    return sorted(int(row) for row in (batch.index[bad] if bad.any() else batch.index))
+    return sorted(names[(batch.index[bad] if bad.any() else batch.index).cpu().numpy()].tolist())
 
 
-def named_rows(rows: list[int]) -> str:
-    """Return "training rows 3, 7" (counted from 1), the first few of many."""
-    shown = ", ".join(str(row + 1) for row in rows[:ROWS_NAMED])
+def named_rows(rows: list[int | str]) -> str:
+    """Return "rows 3, 7", the first few of many."""
+    shown = ", ".join(str(row) for row in rows[:ROWS_NAMED])
     more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
-    return f"training row{'s' if len(rows) > 1 else ''} {shown}{more}"
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -125,9 +131,9 @@ def _first_bad(value: Tensor) -> int | None:
 
 def _largest(terms: Terms) -> str:
     """Return the term that contributes most to the loss, with its latent and its mean over rows and draws."""
-    sizes = {"-log p(x | z)": -terms.log_px.detach().double().mean().item()}
+    sizes = {"-log p(x | z)": -wide(terms.log_px.detach()).mean().item()}
     for name, kl in terms.kl.items():
-        for latent, value in enumerate(kl.detach().double().mean((0, 1)).tolist()):
+        for latent, value in enumerate(wide(kl.detach()).mean((0, 1)).tolist()):
             sizes[f"KL of {name}, latent {latent}"] = value
     name = max(sizes, key=lambda term: sizes[term])
     return f"{name} is {sizes[name]:.3g}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..models import Model
 from ..noise import Noise, stream
+from ..part import wide
 from .rows import Rows
 
 
@@ -19,14 +21,15 @@ def validation_bound(model: Model, rows: Rows, *, seed: int = 0, draws: int = 40
     rows = rows.drawn(seed)
     device = rows.data.device
     noise = Noise(stream(seed, "validation", device))
-    bound = reconstruction = torch.zeros((), dtype=torch.float64, device=device)
+    bound: Tensor | float = 0.0
+    reconstruction: Tensor | float = 0.0
     with torch.no_grad():
         for batch in rows.in_order(max(1, 4096 // samples)):
             terms = model.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
             )
             log_w = terms.log_px if terms.log_qz is None else terms.log_w
-            bound = bound + terms.mean(log_w).double().sum()
-            reconstruction = reconstruction + terms.mean(terms.log_px).double().sum()
-    value, distortion = bound.item() / len(rows), reconstruction.item() / len(rows)
+            bound = bound + wide(terms.mean(log_w)).sum()
+            reconstruction = reconstruction + wide(terms.mean(terms.log_px)).sum()
+    value, distortion = float(bound) / len(rows), float(reconstruction) / len(rows)
     return value, distortion, distortion - value

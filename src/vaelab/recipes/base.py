@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from .data import Dataset
-from .errors import UsageError, suggest
-from .models import VAE
-from .networks import MLP, Linear
-from .objectives import Objective
-from .parts import Spec, parse
+from ..data import Dataset
+from ..errors import UsageError, suggest
+from ..models import VAE
+from ..networks import MLP, Linear
+from ..objectives import Objective
+from ..parts import Spec, parse
 
 Shape = Sequence[int]
 DEFAULTS: dict[str, Any] = {
@@ -76,17 +76,17 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def network_maker(network: str, activation: str | None, px: Spec) -> Callable[[Any, Any, Sequence[int]], nn.Module]:
-    """Return make(inputs, outputs, widths): how an encoder or decoder is made beside the likelihood `px`."""
+def network_maker(network: str, activation: str | None, px: Spec) -> Callable[..., nn.Module]:
+    """Return make(inputs, outputs, widths, condition=0): how encoders and decoders are made for the likelihood `px`."""
     spec = parse("network", network)
     own: dict[str, Any] = {} if activation is None else {"activation": activation}
     if px.part.levels == "categories":
         own["trailing"] = 1  # categories are the last dimension, behind those of an image
 
-    def make(inputs: Any, outputs: Any, widths: Sequence[int]) -> nn.Module:
+    def make(inputs: Any, outputs: Any, widths: Sequence[int], condition: int = 0) -> nn.Module:
         if spec.part is MLP and not widths:
-            return Linear(inputs, outputs)
-        module: nn.Module = spec.make(inputs=inputs, outputs=outputs, hidden=tuple(widths), **own)
+            return Linear(inputs, outputs, condition)
+        module: nn.Module = spec.make(inputs=inputs, outputs=outputs, hidden=tuple(widths), condition=condition, **own)
         return module
 
     return make

@@ -1,0 +1,30 @@
+"""Published models by name: each is a choice of parts, and returns (model, objective)."""
+
+from .base import DEFAULTS as DEFAULTS
+from .base import RECIPES as RECIPES
+from .base import ROLES as ROLES
+from .base import Recipe as Recipe
+from .base import autoencoder as autoencoder
+from .base import beta_vae as beta_vae
+from .base import find as find
+from .base import iwae as iwae
+from .base import linear as linear
+from .base import recipe as recipe
+from .base import vae as vae
+from .objectives import aae as aae
+from .objectives import beta_tc_vae as beta_tc_vae
+from .objectives import ciwae as ciwae
+from .objectives import dip_vae as dip_vae
+from .objectives import disentangled_beta_vae as disentangled_beta_vae
+from .objectives import factor_vae as factor_vae
+from .objectives import info_vae as info_vae
+from .objectives import iwae_dreg as iwae_dreg
+from .objectives import miwae as miwae
+from .objectives import piwae as piwae
+from .objectives import rae_gp as rae_gp
+from .objectives import rae_l2 as rae_l2
+from .objectives import renyi as renyi
+from .objectives import reweighted_wake_sleep as reweighted_wake_sleep
+from .objectives import sliced_wae as sliced_wae
+from .objectives import wae_mmd as wae_mmd
+from .objectives import wake_sleep as wake_sleep
