@@ -10,7 +10,7 @@ import torch
 from exact import check, close, f64, normal
 from vaelab import likelihoods
 from vaelab.distributions import ContinuousBernoulli, LogisticMixture, NegativeBinomial, ZeroInflated, draw
-from vaelab.networks import Linear
+from vaelab.networks import Conv, Linear, Typed
 from vaelab.noise import Given
 
 COUNTS = torch.arange(3000, dtype=torch.float64)
@@ -124,3 +124,28 @@ def colours_are_drawn_as_the_masses_say() -> None:
     every = torch.cartesian_prod(*[f64([0, 0.5, 1])] * 2)
     share = (x[:, None] == every).all(-1).double().mean(0)
     assert (share - d.log_prob(every).sum(-1).exp()).abs().max() < 0.02, "shares of colours"
+
+
+@check
+def columns_are_the_sum_of_their_parts() -> None:
+    kinds = ("poisson", "bernoulli", "poisson", "categorical=3")
+    part = likelihoods.Columns(Linear(2, 6), (4,), kinds=kinds).double()
+    raw = part.network.map.bias.detach()
+    d = part(torch.zeros(1, 2, dtype=torch.float64))
+    x = f64([[2, 1, 5, 2]])
+    rate = ((20 / math.pi) * torch.atan(math.pi / 20 * raw[:2])).exp()
+    poisson = x[0, [0, 2]] * rate.log() - rate - f64([2, 120]).log()
+    coin, name = torch.nn.functional.logsigmoid(raw[2]), torch.log_softmax(raw[3:], 0)[2]
+    close(d.base_dist.log_prob(x)[0], torch.stack([poisson[0], coin, poisson[1], name]), what="each column")
+    seen = Typed(torch.nn.Identity(), (-1, 0, 3))(f64([[1, 0.5, 2]]))
+    close(seen, f64([[math.log(2), 0.5, 0, 0, 1]]), what="what the encoder reads")
+
+
+@check
+def an_image_on_its_way_up_by_hand() -> None:
+    f = torch.nn.functional
+    up = Conv(2, (3, 5, 5, 2), width=4, trailing=1).double()
+    z = normal(7, 2, seed=4)
+    small = f.silu(f.linear(z, up.dense[0].weight, up.dense[0].bias).reshape(7, 4, 3, 3))
+    large = f.conv_transpose2d(small, up.stages[0][1].weight, up.stages[0][1].bias, stride=2, padding=1)
+    close(up(z), large[:, :, :5, :5].reshape(7, 3, 2, 5, 5).permute(0, 1, 3, 4, 2), what="5x5 pixels")

@@ -92,7 +92,7 @@ def check_support(model: nn.Module, schema: Schema) -> None:
         fit = choose_likelihood(schema)[0]
         binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
         raise UsageError(
-            f"the {name} likelihood is for {' or '.join(likelihood.values)} values, "
+            f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
             f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
         )
     levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels

@@ -1,5 +1,6 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .columns import Columns
 from .counts import NegativeBinomial, ZeroInflated
 from .discretized import DiscretizedLogistic
 from .kl import closed_form_kl
@@ -9,6 +10,7 @@ from .reals import ContinuousBernoulli
 from .reparameterize import draw, entries, has_density, held
 
 __all__ = [
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "LogisticMixture",

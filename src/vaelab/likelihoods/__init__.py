@@ -3,6 +3,7 @@
 from .base import Likelihood
 from .bernoulli import Bernoulli
 from .categorical import Categorical
+from .columns import Columns
 from .continuous_bernoulli import ContinuousBernoulli
 from .discretized_logistic import DiscretizedLogistic
 from .gaussian import Gaussian
@@ -16,6 +17,7 @@ from .zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",

@@ -22,8 +22,8 @@ class Likelihood(Conditional):
     (2, 3, 4)
     """
 
-    discrete: ClassVar[bool]
-    values: ClassVar[tuple[str, ...]] = ("binary", "integer", "category", "real")  # whose x it can be a law of
+    discrete: bool
+    values: tuple[str, ...] = ("binary", "integer", "count", "category", "real")  # whose x it can be a law of
     levels: ClassVar[str | None] = None  # the argument that says how many values x has
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, Independent
@@ -23,7 +23,7 @@ class Categorical(Likelihood):
     True
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("category",)
     levels = "categories"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
@@ -22,7 +20,7 @@ class ContinuousBernoulli(Likelihood):
     True
     """
 
-    discrete: ClassVar[bool] = False
+    discrete = False
     values = ("integer",)  # on a grid, x = (raw - low) / (high - low) lies in [0, 1]
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:

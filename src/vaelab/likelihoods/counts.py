@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class Counts(Likelihood):
     sensible whether counts are about 1 or about 10,000; the exponent is bounded to ±10.
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("binary", "count")
     log_unit: Tensor
 
@@ -37,7 +37,12 @@ class Counts(Likelihood):
         return Log1p(network)
 
     def start(self, x: Tensor, rows: int) -> None:
-        """Set the unit of each entry to its mean count in these rows, at least half a count in all of them."""
+        """Set the unit of each entry to its mean count in these rows, at least half a count in all of them.
+
+        Rows of another shape are those of a part that this one belongs to, and that starts it from its own entries.
+        """
+        if x.shape[1:] != self.shape:
+            return
         self.log_unit.copy_(x.double().mean(0).clamp(min=HALF / len(x)).log())
 
     def log_mean(self, raw: Tensor) -> Tensor:

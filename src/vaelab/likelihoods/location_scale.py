@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class LocationScale(Likelihood):
     entry) or "network" (a function of z: one more output per entry, log s). log s is bounded to ±10.
     """
 
-    discrete: ClassVar[bool] = False
+    discrete = False
     values = ("integer", "real")
     log_scale: Tensor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class LogisticMixture(Likelihood):
     (100, 32, 32)
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("integer",)
     levels = "bins"
 

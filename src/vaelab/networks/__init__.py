@@ -6,5 +6,6 @@ from .log1p import Log1p
 from .mlp import MLP
 from .onehot import OneHot
 from .resnet import ResNet
+from .typed import Typed
 
-__all__ = ["MLP", "Conv", "Linear", "Log1p", "OneHot", "ResNet"]
+__all__ = ["MLP", "Conv", "Linear", "Log1p", "OneHot", "ResNet", "Typed"]
