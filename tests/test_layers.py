@@ -23,6 +23,7 @@ LAYERS = (
     "likelihoods",
     "posteriors",
     "priors",
+    "refinements",
     "models",
     "objectives",
     "files",

@@ -32,6 +32,7 @@ _HOME = {
     "load": "run",
     "plan_run": "plan",
     "reconstruct": "run",
+    "refit": "run",
     "save": "run",
     "score": "run",
     "train": "plan",
@@ -45,6 +46,7 @@ _SPACES = (
     "posteriors",
     "priors",
     "recipes",
+    "refinements",
 )
 
 __all__ = sorted(["__version__", *_HOME, *_SPACES])
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from . import posteriors as posteriors
     from . import priors as priors
     from . import recipes as recipes
+    from . import refinements as refinements
     from .comparison import Comparison as Comparison
     from .comparison import compare as compare
     from .evaluation import Diagnosis as Diagnosis
@@ -91,5 +94,6 @@ if TYPE_CHECKING:
     from .run import interpolate as interpolate
     from .run import load as load
     from .run import reconstruct as reconstruct
+    from .run import refit as refit
     from .run import save as save
     from .run import score as score

@@ -26,7 +26,8 @@ def choose_parts(
         reason = f"the recipe {recipe.name} has it"
     else:
         parts["likelihood"], reason = choose_likelihood(schema)
-    asked = {role: getattr(options, role) for role in ("prior", "posterior", "network", "activation", "objective")}
+    roles = ("prior", "posterior", "network", "activation", "objective", "refine")
+    asked = {role: getattr(options, role) for role in roles}
     parts |= {role: value for role, value in asked.items() if value is not None}
     if options.hidden is not None:
         parts["hidden"] = _widths(options.hidden)
@@ -37,6 +38,8 @@ def choose_parts(
         "network": parse("network", parts["network"]),
         "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
     }
+    if parts["refine"]:
+        specs["refine"] = parse("refine", parts["refine"])
     return {**parts, **{role: str(spec) for role, spec in specs.items()}}, specs, reason
 
 

@@ -71,3 +71,9 @@ def bounded(raw: Tensor, bound: float = 10.0) -> Tensor:
     """
     slope = math.pi / (2 * bound)
     return torch.atan(slope * raw) / slope
+
+
+def unbounded(y: Tensor, bound: float = 10.0) -> Tensor:
+    """Return raw with bounded(raw) = y, for y within ±bound; what lies outside is taken to 99.9 % of it."""
+    slope = math.pi / (2 * bound)
+    return torch.tan(slope * y.clamp(-0.999 * bound, 0.999 * bound)) / slope

@@ -27,15 +27,17 @@ class TrainOptions:
     activation: str | None = None
     """relu, silu, gelu, elu or tanh (default: relu; silu in convolutions)."""
     prior: str | None = None
-    """p(z), written name:argument=value,... (default: by the recipe)."""
+    """p(z): gaussian, mixture:components=10, vamp, flow:kind=maf, uniform-sphere (default: by the recipe)."""
     posterior: str | None = None
-    """q(z | x): gaussian, full-gaussian, point."""
+    """q(z | x): gaussian, full-gaussian, flow:kind=iaf, von-mises-fisher, concrete, nearest, point."""
     likelihood: str | None = None
     """p(x | z): bernoulli, gaussian:scale=shared, laplace, student-t, categorical, discretized-logistic,
     logistic-mixture:components=10, continuous-bernoulli, poisson, negative-binomial,
     zero-inflated-poisson, zero-inflated-negative-binomial (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
+    refine: str | None = None
+    """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from . import likelihoods, models, networks, objectives, posteriors, priors
+import torch
+from torch import nn
+
+from . import likelihoods, models, networks, objectives, posteriors, priors, refinements
 from .data import Schema
 from .errors import UsageError, suggest
 from .part import Part, fits
@@ -18,6 +22,7 @@ NAMESPACES: dict[str, ModuleType] = {
     "posterior": posteriors,
     "likelihood": likelihoods,
     "objective": objectives,
+    "refine": refinements,
     "network": networks,
 }
 
@@ -52,12 +57,12 @@ def known(role: str) -> dict[str, type[Any]]:
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
     parts = {name: part for name, part in classes.items() if not inspect.isabstract(part) and _concrete(part)}
     if role == "network":  # those that go from any shape to any other; the rest wrap another one
-        parts = {name: part for name, part in parts.items() if "outputs" in inspect.signature(part.__init__).parameters}
+        parts = {name: part for name, part in parts.items() if takes(part, "inputs") and takes(part, "outputs")}
     return {kebab(name): part for name, part in parts.items()}
 
 
 def _concrete(part: type[Any]) -> bool:
-    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized")
+    return issubclass(part, Part) and part.__name__ not in ("Likelihood", "Amortized", "Refinement")
 
 
 def kebab(name: str) -> str:
@@ -72,6 +77,7 @@ OFFERED = {
     "likelihood": ("network", "shape"),
     "objective": ("latent_dim", "shape"),
     "network": ("inputs", "outputs", "hidden", "activation", "condition", "trailing"),
+    "refine": ("latent_dim",),
 }
 
 
@@ -99,6 +105,15 @@ def parse(role: str, text: str) -> Spec:
     return Spec(role, name, parts[name], arguments)
 
 
+def prior_for(model: nn.Module, shape: Sequence[int], text: str, seed: int = 0) -> Any:
+    """Return the prior "name:argument=value,..." for a model of x of this shape, its weights by the seed."""
+    spec = parse("prior", text)
+    posterior = getattr(model, "posterior", None)
+    with torch.random.fork_rng(devices=[]):  # initial weights come from the global generator: put back
+        torch.manual_seed(seed)
+        return spec.make(latent_dim=getattr(posterior, "latent_dim", None), shape=shape, posterior=posterior)
+
+
 def _value(text: str) -> Any:
     for read in (int, float):
         try:
@@ -111,7 +126,7 @@ def _value(text: str) -> Any:
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
     out: dict[str, type[Any]] = {"models.VAE": models.VAE, "data.Schema": Schema}
-    for space in (priors, posteriors, likelihoods, networks):
+    for space in (priors, posteriors, likelihoods, networks, refinements):
         short = space.__name__.rpartition(".")[2]
         out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _concrete(getattr(space, n))}
     return out

@@ -63,7 +63,8 @@ class Plan:
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
             f"model    {self.recipe.name}, {self.latent_dim} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
-            f"   network {parts['network']}",
+            + f"   network {parts['network']}"
+            + (f"   refine {parts['refine']}" if "refine" in parts else ""),
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import files, use
+from .conditional import Conditional
 from .data import Dataset, Schema, as_real, open_source
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
@@ -21,7 +22,7 @@ from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
 from .folder import MODEL_FILE, read_history, rows_of, write_config
 from .models import Model
 from .options import TrainOptions
-from .parts import parse, registry
+from .parts import parse, prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
 from .use import Codes
@@ -82,12 +83,16 @@ class Run:
         if source is not None:
             data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
             return data if data.schema is self.schema else _under(data, self.schema), "given"
+        known = self._known()
+        for split in ("test", "validation", "train"):
+            if split in known:
+                return known[split], split
+        raise UsageError("this run does not know its data any more. Give a SOURCE.")
+
+    def _known(self) -> dict[str, Dataset]:
         if not self.splits and self.reopen is not None:
             self.splits = self.reopen()
-        for split in ("test", "validation", "train"):
-            if split in self.splits:
-                return self.splits[split], split
-        raise UsageError("this run does not know its data any more. Give a SOURCE.")
+        return self.splits
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
         """Return the rows of `data` as the model takes them, on its device, and their split.
@@ -149,7 +154,7 @@ class Run:
         7
         """
         try:
-            splits = self.splits or (self.reopen() if self.reopen is not None else {})
+            splits = self._known()
         except VaelabError:
             return 0
         if "train" not in splits:
@@ -209,6 +214,25 @@ class Run:
         (True, False)
         """
         return use.generate(self.model, self.schema, n, means=means, temperature=temperature, seed=seed)
+
+    def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
+        """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.
+
+        Encoder and decoder are those of this run, which stays as it is. `steps` of gradient ascent: `vaelab.use.refit`.
+
+        >>> again = run.refit(prior="mixture:components=5")
+        >>> again.generate(4).shape, again.meta["parts"]["prior"]
+        (torch.Size([4, 8, 8]), 'mixture:components=5')
+        """
+        data = self.data(source)[0] if source is not None else self._known().get("train")
+        if data is None:
+            raise UsageError("this run does not know its training rows any more. Give a SOURCE.")
+        made = prior_for(self.model, self.schema.model_shape, prior, seed) if isinstance(prior, str) else prior
+        model = use.refit(self.model, data, made, seed=seed, **how)
+        parts = {**self.meta.get("parts", {}), "prior": prior if isinstance(prior, str) else type(prior).__name__}
+        fitted = {"rows": len(data), "digest": data.digest, "seed": seed, **how}
+        meta = {**self.meta, "parts": parts, "best": {}, "refit": fitted}
+        return Run(model, self.schema, meta, splits=dict(self.splits), reopen=self.reopen)
 
     def report(self, path: str | Path, source: Any = None) -> Path:
         """Write what this run is, how good it is and what it does as one HTML page, and return its path.
@@ -359,6 +383,15 @@ def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
     torch.Size([4, 8, 8])
     """
     return opened(run).generate(n, **how)
+
+
+def refit(run: Run | str | Path, source: Any = None, **how: Any) -> Run:
+    """Return a run with a prior fitted to the codes of its training rows: see `Run.refit`.
+
+    >>> vaelab.refit(run, prior="mixture:components=2,covariance=full").generate(3).shape
+    torch.Size([3, 8, 8])
+    """
+    return opened(run).refit(source, **how)
 
 
 def opened(run: Run | str | Path) -> Run:

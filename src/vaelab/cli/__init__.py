@@ -45,6 +45,7 @@ COMMANDS = {
     "reconstruct": "What the model makes of rows.",
     "interpolate": "What lies between rows.",
     "score": "How probable each row is.",
+    "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, UsageError
 from .arrays import image_dataset, read_idx, read_npz
 from .dataset import Dataset
-from .schema import Schema
+from .schema import BINARIZATIONS, Schema
 
 KNOWN = ("digits", "mnist", "frey-faces")
 
@@ -27,10 +27,17 @@ def find(relative: str) -> Path | None:
 
 def open_known(name: str, binarize: str | None) -> Dataset:
     """Return a known data set; MNIST is binarised stochastically unless told otherwise ("none": 0..255)."""
+    check_rule(binarize)
     if name == "mnist":
         return _mnist_fixed() if binarize == "fixed" else binarized(_mnist(), binarize or "stochastic")
     data = _digits() if name == "digits" else _frey_faces()
     return binarized(data, binarize)
+
+
+def check_rule(how: str | None) -> None:
+    """Raise UsageError for an unknown rule, before any data are sought."""
+    if how not in (None, "none", *BINARIZATIONS):
+        raise UsageError(f"--binarize {how}: expected stochastic, threshold, fixed or none.")
 
 
 def binarized(data: Dataset, how: str | None) -> Dataset:
@@ -44,8 +51,7 @@ def binarized(data: Dataset, how: str | None) -> Dataset:
         raise UsageError(
             f"--binarize fixed is the published draw of MNIST; {data.schema.name} has none. Use stochastic."
         )
-    if how not in ("stochastic", "threshold"):
-        raise UsageError(f"--binarize {how}: expected stochastic, threshold, fixed or none.")
+    check_rule(how)
     if data.schema.layout != "image" or data.schema.values != "integer":
         raise UsageError(f"--binarize {how}: {data.schema.name} is {data.schema.describe()}, not grey values.")
     schema = data.schema.replace(values="binary", binarize=how)

@@ -129,6 +129,28 @@ def has_density(d: Distribution) -> bool:
     return getattr(d, "has_density", True)
 
 
+def comparable(q: Distribution, p: Distribution) -> bool:
+    """Return whether log q(z) - log p(z) means anything: both have densities, against the same measure.
+
+    A family of codes, or on a sphere, says by `measure` that its densities are no densities on R^D.
+
+    >>> q = distributions.NearestCode(torch.zeros(2), torch.zeros(3, 1))
+    >>> distributions.comparable(q, torch.distributions.Normal(0.0, 1.0))
+    False
+    """
+    return has_density(q) and getattr(q, "measure", "volume") == getattr(p, "measure", "volume")
+
+
+def comparable_anywhere(q: Distribution, p: Distribution) -> bool:
+    """Return whether log q(z) - log p(z) is known at any z, not at q's own draws only, as after leapfrog steps.
+
+    >>> q = torch.distributions.Normal(0.0, 1.0)
+    >>> distributions.comparable_anywhere(q, q)
+    True
+    """
+    return comparable(q, p) and not getattr(q, "only_own_draws", False)
+
+
 def held(d: D) -> D:
     """Return the same distribution with its parameters held: gradients pass through its argument only.
 
@@ -136,6 +158,9 @@ def held(d: D) -> D:
     >>> distributions.held(q).log_prob(torch.zeros(2)).requires_grad
     False
     """
+    own = getattr(d, "held", None)  # of a family that keeps its parameters elsewhere than in plain attributes
+    if own is not None:
+        return own()
     if isinstance(d, TransformedDistribution):
         raise NotImplementedError("held: the parameters inside a transform cannot be reached; use gradient='pathwise'.")
     twin = copy.copy(d)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import draw, has_density
+from ..distributions import comparable_anywhere, draw
 from ..models import Model
 from ..models.terms import layers
 from ..noise import Noise, stream
@@ -46,7 +46,7 @@ def mutual_information(
         batch = rows.at(pick)
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)
         q, p = next(iter(layers(terms.q).values())), next(iter(layers(terms.p).values()))
-        if not has_density(q):
+        if not comparable_anywhere(q, p):
             return None
         z = draw(q, 1, noise)[0]
         own = q.log_prob(z).double()

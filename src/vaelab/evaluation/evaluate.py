@@ -14,7 +14,7 @@ from ..training import Rows
 from .collapse import active_units, mutual_information
 from .evidence import RowValues, evidence_rows
 
-NO_DENSITY = "q(z | x) is a point mass, so there is no bound on log p(x)"
+NO_DENSITY = "q(z | x) is a point mass, or its density is of another kind than p(z)'s, so there is no bound on log p(x)"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import draw, has_density
+from ..distributions import comparable_anywhere, draw
 from ..models import Model, Terms
 from ..models.terms import layers
 from ..noise import Noise, stream
@@ -182,7 +182,7 @@ def _prior(model: nn.Module, rows: Rows) -> dict[str, Any]:
     with inference(model):
         terms = _terms(model, rows, noise, pick)
         q, p, codes = _first(terms.q), _first(terms.p), _first(terms.z)[0]
-        if not has_density(q) or codes.ndim != 2:
+        if not comparable_anywhere(q, p) or codes.ndim != 2:
             return {}
         prior = draw(p if p.batch_shape else p.expand(torch.Size([len(codes)])), 1, noise)[0]
         half = len(codes) // 2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import closed_form_kl, entries, has_density, held
+from ..distributions import closed_form_kl, comparable, entries, has_density, held
 from ..errors import UsageError
 from ..shapes import Bool, Float
 
@@ -100,9 +100,9 @@ class Terms:
 
     @lazily
     def log_qz_by_layer(self) -> dict[str, Tensor] | None:
-        """Return layer -> log q(z | x), (K, B); None where q has no density."""
-        q, z = layers(self.q), layers(self.z)
-        if not all(has_density(d) for d in q.values()):
+        """Return layer -> log q(z | x), (K, B); None where q has no density, or one of another kind than p(z)."""
+        q, p, z = layers(self.q), layers(self.p), layers(self.z)
+        if not all(comparable(d, p[name]) for name, d in q.items()):
             return None
         return {name: (held(d) if self.gradient == "stopped" else d).log_prob(z[name]) for name, d in q.items()}
 
@@ -121,6 +121,12 @@ class Terms:
 
     def _no_density(self) -> UsageError:
         names = ", ".join(type(d).__name__ for d in layers(self.q).values())
+        if all(has_density(d) for d in layers(self.q).values()):
+            others = ", ".join(type(d).__name__ for d in layers(self.p).values())
+            return UsageError(
+                f"q(z | x) is a {names} and p(z) a {others}: their densities are of different kinds, so this model "
+                "gives no bound on log p(x). Use a prior and a posterior of one kind, or 'reconstruction'."
+            )
         return UsageError(
             f"q(z | x) is a {names}, which has no density, so this model gives no bound on log p(x). "
             "Use the objective 'reconstruction', or a posterior with a density."

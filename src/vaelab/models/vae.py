@@ -13,6 +13,8 @@ from ..distributions import draw
 from ..errors import UsageError
 from ..noise import Noise
 from ..part import Part
+from ..refinements import Refinement
+from ..refinements.base import LogJoint, plain
 from ..shapes import Float
 from .terms import Terms
 
@@ -50,7 +52,8 @@ class Model(Protocol):
 class VAE(Part):
     """p(x, z) = p(x | z) p(z), with q(z | x) for inference (Kingma & Welling 2013, section 2.1).
 
-    The three parts are conditionals; this class is final and knows no family by name. Shapes: x (B, *X),
+    The three parts are conditionals, and `refine` may better q(z | x) row by row by means of log p(x, z). This class is
+    final and knows no family by name. Shapes: x (B, *X),
     observed (B, *X) bool, condition (B, C), z (K, B, Z).
 
     >>> encoder, decoder = networks.MLP(5, posteriors.Gaussian.outputs(2)), networks.MLP(2, 5)
@@ -60,7 +63,14 @@ class VAE(Part):
     torch.Size([7, 5])
     """
 
-    def __init__(self, *, prior: Conditional, posterior: Conditional, likelihood: Conditional) -> None:
+    def __init__(
+        self,
+        *,
+        prior: Conditional,
+        posterior: Conditional,
+        likelihood: Conditional,
+        refine: Refinement | None = None,
+    ) -> None:
         super().__init__()
         for role, part in (("prior", prior), ("posterior", posterior), ("likelihood", likelihood)):
             if not isinstance(part, Conditional):
@@ -70,7 +80,7 @@ class VAE(Part):
         ours, theirs = getattr(prior, "latent_dim", None), getattr(posterior, "latent_dim", None)
         if ours != theirs and ours is not None and theirs is not None:
             raise UsageError(f"VAE: the prior has latent_dim {ours}, the posterior {theirs}. Give both the same.")
-        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
+        self.prior, self.posterior, self.likelihood, self.refine = prior, posterior, likelihood, refine
 
     def terms(
         self,
@@ -101,10 +111,23 @@ class VAE(Part):
                 )
             x = torch.where(observed, x, 0)
         q = self.posterior(x, condition)
-        z = draw(q, samples, noise or fresh_noise(x))
+        noise = noise or fresh_noise(x)
+        if self.refine is not None:
+            q = self.refine(q, self._log_joint(x, q, observed, condition), noise)
+        z = draw(q, samples, noise)
         if gradient == "score":
             z = z.detach()
         return Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed, gradient=gradient)
+
+    def _log_joint(self, x: Tensor, q: Distribution, observed: Tensor | None, condition: Tensor | None) -> LogJoint:
+        """Return z (K, B, Z) -> log p(x, z), (K, B)."""
+        x, observed, condition = plain(x), plain(observed), plain(condition)
+
+        def log_joint(z: Tensor) -> Tensor:
+            t = Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed)
+            return t.log_px + t.log_pz
+
+        return log_joint
 
     def prior_at(self, condition: Tensor | None = None) -> Distribution:
         """Return p(z), or p(z | condition)."""

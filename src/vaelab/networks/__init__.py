@@ -3,9 +3,10 @@
 from .conv import Conv
 from .linear import Linear
 from .log1p import Log1p
+from .made import MADE
 from .mlp import MLP
 from .onehot import OneHot
 from .resnet import ResNet
 from .typed import Typed
 
-__all__ = ["MLP", "Conv", "Linear", "Log1p", "OneHot", "ResNet", "Typed"]
+__all__ = ["MADE", "MLP", "Conv", "Linear", "Log1p", "OneHot", "ResNet", "Typed"]

@@ -8,6 +8,7 @@ from .critic import Adversarial, Factor
 from .discrepancy import MMD, SlicedWasserstein, mmd, sliced_wasserstein
 from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply_iwae, renyi
 from .moments import DIP
+from .quantised import Quantised
 from .score import VIMCO, Score
 from .total_correlation import TotalCorrelation
 from .wake_sleep import ReweightedWakeSleep, WakeSleep
@@ -27,6 +28,7 @@ __all__ = [
     "MultiplyIWAE",
     "Objective",
     "PartialIWAE",
+    "Quantised",
     "Reconstruction",
     "Renyi",
     "ReweightedWakeSleep",

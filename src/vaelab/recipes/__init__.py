@@ -28,3 +28,11 @@ from .objectives import reweighted_wake_sleep as reweighted_wake_sleep
 from .objectives import sliced_wae as sliced_wae
 from .objectives import wae_mmd as wae_mmd
 from .objectives import wake_sleep as wake_sleep
+from .posteriors import gumbel as gumbel
+from .posteriors import hamiltonian as hamiltonian
+from .posteriors import semi_amortised as semi_amortised
+from .posteriors import svae as svae
+from .posteriors import vae_iaf as vae_iaf
+from .posteriors import vae_linnf as vae_linnf
+from .posteriors import vq_vae as vq_vae
+from .priors import vamp as vamp

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "posterior": "gaussian",
     "likelihood": "bernoulli",
     "objective": "elbo",
+    "refine": None,
 }
 ROLES = ("prior", "posterior", "likelihood", "objective", "network")
 
@@ -103,6 +104,7 @@ def assemble(
     posterior: str,
     likelihood: str,
     objective: str,
+    refine: str | None = None,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's.
 
@@ -120,6 +122,7 @@ def assemble(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made),
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
+        refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
     )
     return model, goal.make(latent_dim=latent_dim, shape=shape)
 

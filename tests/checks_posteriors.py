@@ -1,0 +1,120 @@
+"""Exact checks of flows, the quantiser, refinements and the von Mises-Fisher distribution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from exact import check, close, design, f64, linear, normal
+from vaelab import likelihoods, posteriors, priors
+from vaelab.distributions import UniformSphere, VonMisesFisher, closed_form_kl, draw
+from vaelab.models import VAE
+from vaelab.networks import Linear
+from vaelab.noise import Given
+from vaelab.objectives import Quantised
+from vaelab.refinements import GradientSteps, Hamiltonian
+
+
+@check
+def flows_know_their_density() -> None:
+    """log q of a draw by the Jacobian of the map from noise, in three dimensions; elsewhere by the inverse."""
+    for kind in ("planar", "radial", "iaf", "spline"):
+        torch.manual_seed(3)
+        outputs = posteriors.Flow.outputs(3, kind=kind, transforms=2)
+        part = posteriors.Flow(Linear(2, outputs), 3, kind=kind, transforms=2, hidden=7).double()
+        q, e = part(normal(2, 2)), normal(1, 2, 3, seed=4)
+        z = draw(q, 1, Given([e]))
+        for b in range(2):
+            J = torch.autograd.functional.jacobian(lambda v, q=q, b=b: q.push(v.expand(2, 3))[0][b], e[0, b])
+            base = -0.5 * (e[0, b].square() + math.log(2 * math.pi)).sum()
+            close(q.log_prob(z)[0, b], base - torch.linalg.slogdet(J)[1], 1e-9, what=f"log q, {kind}")
+        close(q.log_prob(z.clone()), q.log_prob(z), 1e-8, what=f"log q by the inverse, {kind}")
+
+
+def quantiser() -> tuple[VAE, torch.Tensor]:
+    q = posteriors.Nearest(Linear(2, 2), 2, codes=3, width=1, ema=0.75, revive=0.0)
+    model = VAE(prior=priors.Codes(q), posterior=q, likelihood=likelihoods.Gaussian(Linear(2, 2), (2,), 0.8)).double()
+    q.network.map.weight.data, q.network.map.bias.data = torch.eye(2).double(), torch.zeros(2).double()
+    q.codebook.copy_(f64([[-1.0], [0.0], [2.0]]))
+    q.total.copy_(q.codebook)
+    return model, f64([[-0.8, 0.3], [1.4, 2.5], [-0.2, 0.1]])
+
+
+@check
+def quantiser_by_hand() -> None:
+    model, x = quantiser()
+    losses, t = Quantised(commitment=0.5)(model, x, noise=Given([]), step=0)
+    codes = f64([[-1.0, 0.0], [2.0, 2.0], [0.0, 0.0]])
+    close(t.z[0], codes, what="nearest codes")
+    bound = model.decode(codes).log_prob(x) - 2 * math.log(3)
+    close(losses["model"], -bound + 0.5 * (x - codes).square().sum(1), what="loss of VQ-VAE")
+    (slope,) = torch.autograd.grad(losses["model"].sum(), t.q.encoded)
+    at = codes.clone().requires_grad_()
+    (through,) = torch.autograd.grad(model.decode(at).log_prob(x).sum(), at)
+    close(slope, -through + (x - codes), what="straight-through gradient and commitment")
+    model.posterior.update(t)
+    count = 0.75 + 0.25 * f64([1, 3, 2])
+    total = 0.75 * f64([-1.0, 0.0, 2.0]) + 0.25 * f64([-0.8, 0.3 - 0.2 + 0.1, 1.4 + 2.5])
+    close(model.posterior.codebook[:, 0], total / count, what="running means of the codes")
+
+
+@check
+def leapfrog_by_hand() -> None:
+    """One and two steps for the linear model, with tempering; the weights' log q."""
+    o = linear(wrong=True)
+    x, e, g = normal(4, 5, seed=5), normal(3, 4, 2, seed=6), normal(3, 4, 2, seed=7)
+    for steps in (1, 2):
+        refine = Hamiltonian(2, leapfrog=steps, step=0.2, tempering=0.4).double()
+        model = VAE(prior=o.model.prior, posterior=o.model.posterior, likelihood=o.model.likelihood, refine=refine)
+        t = model.terms(x, samples=3, noise=Given([e, g]))
+        step, root = 0.5 * refine.raw_step.sigmoid(), refine.raw_beta.sigmoid() ** -0.5
+        deviation = o.l.diagonal()
+        z, r = x @ o.a.T + o.b + deviation * e, g * root
+
+        def slope(z: torch.Tensor) -> torch.Tensor:
+            return ((x - z @ o.w.T - o.m) / o.s**2) @ o.w - (z - o.loc) / o.tau**2
+
+        heat = root
+        for k in range(1, steps + 1):
+            r = r + 0.5 * step * slope(z)
+            z = z + step * r
+            r = r + 0.5 * step * slope(z)
+            cooler = root + (1 - root) * (k / steps) ** 2
+            r, heat = r * cooler / heat, cooler
+        log_q = -0.5 * (e**2).sum(-1) - math.log(2 * math.pi) - deviation.log().sum()
+        close(t.z, z, what="z after the leapfrog steps")
+        close(t.log_qz, log_q + 0.5 * (r**2 - g**2).sum(-1), what="log q with the momentum")
+
+
+@check
+def the_exact_posterior_is_where_gradient_steps_stay() -> None:
+    o = linear()
+    x, points = normal(4, 5, seed=5), math.sqrt(2) * torch.eye(2, dtype=torch.float64)[:, None].expand(-1, 4, -1)
+    model = VAE(
+        prior=o.model.prior, posterior=o.model.posterior, likelihood=o.model.likelihood, refine=GradientSteps(2, 0.3, 2)
+    )
+    t = model.terms(x, samples=4, noise=Given([points, points, design(2, 4)]))
+    close(t.q.mean, x @ o.a.T + o.b, what="mean after gradient steps")
+    close(t.q.stddev, o.l.diagonal().expand(4, 2), what="deviation after gradient steps")
+
+
+@check
+def von_mises_fisher_on_the_circle() -> None:
+    angle = torch.arange(2000, dtype=torch.float64) * 2 * math.pi / 2000
+    circle = torch.stack([angle.cos(), angle.sin()], -1)
+    q = VonMisesFisher(f64([[0.6, 0.8]]), f64([3.0]))
+    log_q = q.log_prob(circle)
+    mass = log_q.exp() * 2 * math.pi / 2000
+    close(mass.sum(), 1.0, what="mass on the circle")
+    close(q.mean[0], mass @ circle, what="mean")
+    kl = closed_form_kl(q, UniformSphere(2, circle))
+    close(kl, (mass @ (log_q + math.log(2 * math.pi))).reshape(1, 1), what="KL to the uniform")
+    # in three dimensions the cosine t has the distribution function (exp(k t) - exp(-k)) / (exp(k) - exp(-k))
+    k = f64([3.0]).requires_grad_()
+    u = f64([[0.1], [0.5], [0.9]])
+    t = 1 + torch.log(1 - u + u * (-2 * k).exp()) / k  # the angle rises as the cosine falls
+    mine = VonMisesFisher(f64([[0.0, 0.6, 0.8]]), k).angle(u).cos()
+    close(mine, t, 1e-7, what="quantiles of the cosine")
+    ours, truth = (torch.autograd.grad(v.sum(), k, retain_graph=True)[0] for v in (mine, t))
+    close(ours, truth, 1e-6, what="their gradient in the concentration")
