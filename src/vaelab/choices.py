@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import nn
 
-from .data import Schema, choose_likelihood
+from .data import Schema, as_counts, choose_likelihood
 from .errors import UsageError
 from .likelihoods import Likelihood
 from .options import TrainOptions
 from .parts import Spec, known, parse, takes
 from .recipes import DEFAULTS, Recipe
+from .splits import Splits
 
 
 def choose_parts(
@@ -25,7 +26,8 @@ def choose_parts(
         reason = f"the recipe {recipe.name} has it"
     else:
         parts["likelihood"], reason = choose_likelihood(schema)
-    asked = {role: getattr(options, role) for role in ("prior", "posterior", "activation", "objective", "refine")}
+    roles = ("prior", "posterior", "network", "activation", "objective", "refine")
+    asked = {role: getattr(options, role) for role in roles}
     parts |= {role: value for role, value in asked.items() if value is not None}
     if options.hidden is not None:
         parts["hidden"] = _widths(options.hidden)
@@ -33,6 +35,7 @@ def choose_parts(
         "prior": parse("prior", parts["prior"]),
         "posterior": parse("posterior", parts["posterior"]),
         "likelihood": _with_levels(parse("likelihood", parts["likelihood"]), schema),
+        "network": parse("network", parts["network"]),
         "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
     }
     if parts["refine"]:
@@ -49,7 +52,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _with_levels(spec: Spec, schema: Schema) -> Spec:
     """Return a likelihood on a grid with the number of levels of the data, unless it was given."""
-    if spec.part.levels is None or schema.values == "real":
+    if spec.part.levels is None or schema.values in ("real", "count"):
         return spec
     return Spec(spec.role, spec.name, spec.part, {spec.part.levels: schema.levels, **spec.arguments})
 
@@ -68,8 +71,14 @@ def _weighted(spec: Spec, options: TrainOptions, steps_per_epoch: int) -> Spec:
     return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
 
 
-def as_the_likelihood_reads(schema: Schema, likelihood: type[Likelihood]) -> Schema:
-    """Return the schema under which a likelihood of categories reads integers as codes; else the same one."""
+def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood]) -> Schema:
+    """Return the schema under which a likelihood of categories reads integers as codes, one of counts as counts.
+
+    Else the same one: what does not fit is refused later, by name.
+    """
+    schema = splits.schema
+    if schema.values not in likelihood.values and "count" in likelihood.values:
+        return as_counts(schema, splits.by_name().values()) or schema
     if schema.values == "integer" and likelihood.values == ("category",):
         return schema.replace(values="category")
     return schema
@@ -82,15 +91,15 @@ def check_support(model: nn.Module, schema: Schema) -> None:
         return
     name, has = type(likelihood).__name__, schema.values
     if has not in likelihood.values:
-        grid = "" if has == "real" else f", {schema.low}..{schema.high}"
+        grid = "" if has in ("real", "count") else f", {schema.low}..{schema.high}"
         fit = choose_likelihood(schema)[0]
         binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
         raise UsageError(
-            f"the {name} likelihood is for {' or '.join(likelihood.values)} values, "
+            f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
             f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
         )
     levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels
-    if has != "real" and levels != schema.levels:
+    if has not in ("real", "count") and levels != schema.levels:
         raise UsageError(
             f"{schema.name} has {schema.levels} levels, but the likelihood has {likelihood.levels}={levels}. "
             f"Use {likelihood.levels}={schema.levels}."

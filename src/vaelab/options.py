@@ -22,14 +22,18 @@ class TrainOptions:
     """Latent dimensions (default: 20, fewer for rows of fewer than 80 entries); of each layer from x up, "20,10"."""
     hidden: str | None = None
     """Widths of the hidden layers, "500,500" (default: 500; "" for none)."""
+    network: str | None = None
+    """Encoder and decoder: mlp, conv:width=32, resnet:width=32,blocks=1 (the last two for images; default: mlp)."""
     activation: str | None = None
-    """relu, silu, gelu, elu or tanh (default: relu)."""
+    """relu, silu, gelu, elu or tanh (default: relu; silu in convolutions)."""
     prior: str | None = None
     """p(z): gaussian, mixture:components=10, vamp, flow:kind=maf, uniform-sphere (default: by the recipe)."""
     posterior: str | None = None
     """q(z | x): gaussian, full-gaussian, flow:kind=iaf, von-mises-fisher, concrete, nearest, point."""
     likelihood: str | None = None
-    """p(x | z): bernoulli, gaussian:scale=shared, categorical, discretized-logistic (default: by the data)."""
+    """p(x | z): bernoulli, gaussian:scale=shared, laplace, student-t, categorical, discretized-logistic,
+    logistic-mixture:components=10, continuous-bernoulli, poisson, negative-binomial,
+    zero-inflated-poisson, zero-inflated-negative-binomial (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None

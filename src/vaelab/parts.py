@@ -55,7 +55,10 @@ def known(role: str) -> dict[str, type[Any]]:
     """Return the parts of a role by their names on the command line: DiscretizedLogistic is "discretized-logistic"."""
     space = NAMESPACES[role]
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
-    return {kebab(name): part for name, part in classes.items() if _buildable(part)}
+    parts = {name: part for name, part in classes.items() if _buildable(part)}
+    if role == "network":  # those that go from any shape to any other; the rest wrap another one
+        parts = {name: part for name, part in parts.items() if takes(part, "inputs") and takes(part, "outputs")}
+    return {kebab(name): part for name, part in parts.items()}
 
 
 def _buildable(part: type[Any]) -> bool:
@@ -64,8 +67,8 @@ def _buildable(part: type[Any]) -> bool:
 
 
 def kebab(name: str) -> str:
-    """Return "discretized-logistic" for "DiscretizedLogistic", "iwae" for "IWAE"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+    """Return "discretized-logistic" for "DiscretizedLogistic", "iwae" for "IWAE", "resnet" for "ResNet"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.replace("ResNet", "Resnet")).lower()
 
 
 # what a builder offers to a part of each role, beside the arguments that a user may write
@@ -74,6 +77,7 @@ OFFERED = {
     "posterior": ("network", "latent_dim"),
     "likelihood": ("network", "shape"),
     "objective": ("latent_dim", "shape", "labelled"),
+    "network": ("inputs", "outputs", "hidden", "activation", "condition", "trailing"),
     "refine": ("latent_dim",),
 }
 

@@ -65,6 +65,7 @@ class Plan:
             + (f", {len(self.splits.test):,} test" if self.splits.test else ""),
             f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
+            + f"   network {parts['network']}"
             + (f"   refine {parts['refine']}" if "refine" in parts else ""),
             f"         p(x | z) {parts['likelihood']}, because {self.reason}",
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
@@ -188,7 +189,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
-    splits = splits.under(as_the_likelihood_reads(schema, specs["likelihood"].part))
+    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part))
     classes: dict[str, Any] = {}
     if "classes" in recipe.parts:
         rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)

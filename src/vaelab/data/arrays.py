@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 DATA_KEYS = ("x_train", "x", "images", "data")
 LABEL_KEYS = ("y_train", "y", "labels", "y_test")
 WIDEST_GRID = 1024
+LARGEST_COUNT = 2**24  # float32 holds every whole number up to here
 
 
 def read_parts(path: Path) -> Iterator[bytes]:
@@ -125,13 +126,38 @@ def images_from(x: Array) -> tuple[Array, str] | None:
 
 
 def grid_of(x: Array, integers: bool) -> tuple[Values, int | None, int | None]:
-    """Return the kind of values, with the grid of binary and integer ones. NaN is skipped."""
+    """Return the kind of values, with the grid of binary and integer ones; counts are wide, and begin at 0.
+
+    NaN is skipped.
+    """
     low, high = np.nanmin(x), np.nanmax(x)
     if (low, high) == (0, 1) and bool(np.isin(x[~np.isnan(x)], (0, 1)).all()):
         return "binary", 0, 1
     if integers and 0 < high - low <= WIDEST_GRID:
         return "integer", int(low), int(high)
+    if integers and low == 0 and high <= LARGEST_COUNT:
+        return "count", 0, int(high)
     return "real", None, None
+
+
+def as_counts(schema: Schema, parts: Iterable[Dataset | None]) -> Schema | None:
+    """Return the schema under which these rows are counts, or None: not all are whole numbers from 0 on.
+
+    >>> digits = data.open_source("digits")
+    >>> data.as_counts(digits.schema, [digits]).values
+    'count'
+    """
+    high = 1
+    for data in parts:
+        seen = None if data is None else data.x[~data.x.isnan()] if data.x.is_floating_point() else data.x
+        if seen is None:
+            continue
+        whole = not seen.is_floating_point() or bool((seen == seen.round()).all())
+        top = int(seen.max())  # as a number: 2^24 is 0 in 8 bits
+        if not whole or seen.min() < 0 or top > LARGEST_COUNT:
+            return None
+        high = max(high, top)
+    return schema.replace(values="count", low=0, high=high, loc=None, scale=None)
 
 
 def image_dataset(name: str, x: Array, notes: tuple[str, ...] = (), **fields: Any) -> Dataset:
@@ -218,6 +244,8 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
         x = data.x
         if schema.values == "binary" and not schema.stochastic and schema.binarize != "threshold":
             wrong, allowed = (x != low) & (x != high), f"{low} or {high}"
+        elif schema.values == "count":
+            wrong, allowed = (x < 0) | (x > LARGEST_COUNT) | (x != x.round()), "a count: 0, 1, 2, ..."
         else:
             wrong = (x < low) | (x > high)
             allowed = f"{'a category known' if schema.values == 'category' else 'an integer'} from {low} to {high}"

@@ -16,6 +16,8 @@ def choose_likelihood(schema: Schema) -> tuple[str, str]:
         return "bernoulli", how.get(schema.binarize or "", f"every value is {schema.low} or {schema.high}")
     if schema.values == "integer":
         return f"discretized-logistic:bins={schema.levels}", f"values are integers from {schema.low} to {schema.high}"
+    if schema.values == "count":
+        return "negative-binomial", f"values are counts, {schema.high:,} at most here"
     if schema.values == "category":
         return f"categorical:categories={schema.levels}", f"values are categories {schema.low} to {schema.high}"
     if schema.layout == "image":

@@ -15,7 +15,7 @@ from .reading import Pairs, Reading
 from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
-Values = Literal["binary", "integer", "category", "real"]
+Values = Literal["binary", "integer", "count", "category", "real"]
 
 BINARIZATIONS = ("stochastic", "fixed", "threshold")
 
@@ -26,9 +26,10 @@ class Schema(Part):
     name       what the data are called ("mnist", "wine_red"); never a path
     layout     "image" (H, W) or (H, W, C), for the model (C, H, W); "table" (columns,); "array" any shape
     shape      one row as the user has it
-    values     "binary", "integer" (the grid low, low + 1, ..., high), "category" (the same grid, without its order)
-               or "real"
-    low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories
+    values     "binary", "integer" (the grid low, low + 1, ..., high), "count" (0, 1, 2, ... without an end),
+               "category" (the grid, without its order) or "real"
+    low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories;
+               of counts 0 and the largest that was seen, which is white in pictures; x is raw
     binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
     columns    names of the modelled columns of a table, in the order of x
     constants  (name, value) of columns that never vary, numbers or words: stored, not modelled, reproduced on output
@@ -93,6 +94,8 @@ class Schema(Part):
         self._check_types()
         if self.values != "real" and (self.low is None or self.high is None or self.low >= self.high):
             raise UsageError(f"Schema: {self.values} values need low < high, got {self.low} and {self.high}.")
+        if self.values == "count" and self.low != 0:
+            raise UsageError(f"Schema: counts begin at 0, got low={self.low}.")
         if self.binarize is not None and (self.binarize not in BINARIZATIONS or self.values != "binary"):
             raise UsageError(f"Schema: binarize={self.binarize!r} does not fit {self.values} values.")
         if self.layout == "image" and len(self.shape) not in (2, 3):
@@ -162,7 +165,7 @@ class Schema(Part):
         if self.values == "real":
             return self.loc.to(like.device, like.dtype), self.scale.to(like.device, like.dtype)
         low, high = self.grid
-        return low, 1 if self.values == "category" else high - low
+        return low, 1 if self.values in ("category", "count") else high - low
 
     def encode(self, raw: Tensor, noise: Noise | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """x = (raw - loc) / scale, with unobserved (NaN) entries 0; grey values become 0/1 by `binarize`.
@@ -195,6 +198,8 @@ class Schema(Part):
         rows = self.restore(x).double()
         loc, scale = self._affine(rows)
         raw = rows * scale + loc
+        if round and self.values == "count":
+            return raw.round().clamp(min=0)
         return raw.round().clamp(self.low, self.high) if round and self.values in ("integer", "category") else raw
 
     def log_det(self, observed: Tensor | None = None, *, density: bool = False) -> Tensor:

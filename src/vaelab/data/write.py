@@ -137,7 +137,7 @@ def _write_array(
     low, high = schema.grid
     kind: type = np.float64
     if not means and schema.values != "real":
-        kind = np.uint8 if low >= 0 and high <= 255 else np.int64
+        kind = np.uint8 if low >= 0 and high <= 255 and schema.values != "count" else np.int64
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(kind)),
         "fortran_order": False,

@@ -190,4 +190,6 @@ def held(d: D) -> D:
             setattr(twin, name, value.detach())
         elif isinstance(value, Distribution):
             setattr(twin, name, held(value))
+        elif isinstance(value, tuple) and any(isinstance(item, Distribution) for item in value):
+            setattr(twin, name, tuple(held(item) for item in value))
     return twin

@@ -22,8 +22,8 @@ class Likelihood(Conditional):
     (2, 3, 4)
     """
 
-    discrete: ClassVar[bool]
-    values: ClassVar[tuple[str, ...]] = ("binary", "integer", "category", "real")  # whose x it can be a law of
+    discrete: bool
+    values: tuple[str, ...] = ("binary", "integer", "count", "category", "real")  # whose x it can be a law of
     levels: ClassVar[str | None] = None  # the argument that says how many values x has
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
@@ -34,6 +34,16 @@ class Likelihood(Conditional):
     def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
         """Return the shape that the network must give, for x of shape `shape` and these constructor arguments."""
         return tuple(shape)
+
+    @classmethod
+    def seen(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return the shape that an encoder's network reads, behind `reader`."""
+        return tuple(shape)
+
+    @classmethod
+    def reader(cls, network: nn.Module, **arguments: Any) -> nn.Module:
+        """Return the encoder's network as it should read x of this family; most read x as it stands."""
+        return network
 
     def parameters_at(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return network(z), checked to have shape (*lead, *outputs)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, distributions
 from torch.distributions import Distribution, Independent
 
@@ -20,7 +18,7 @@ class Bernoulli(Likelihood):
     True
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("binary",)
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:

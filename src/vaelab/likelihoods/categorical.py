@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, Independent
 
+from ..networks import OneHot
 from .base import Likelihood
 
 
@@ -22,7 +23,7 @@ class Categorical(Likelihood):
     True
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("category",)
     levels = "categories"
 
@@ -34,6 +35,16 @@ class Categorical(Likelihood):
     def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
         """Return (*shape, categories)."""
         return (*shape, arguments["categories"])
+
+    @classmethod
+    def seen(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
+        """Return (*shape, categories)."""
+        return cls.outputs(shape, **arguments)
+
+    @classmethod
+    def reader(cls, network: nn.Module, **arguments: Any) -> nn.Module:
+        """Return a network of unit vectors: the number of a category says nothing."""
+        return OneHot(network, arguments["categories"])
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class DiscretizedLogistic(Likelihood):
     True
     """
 
-    discrete: ClassVar[bool] = True
+    discrete = True
     values = ("integer",)
     levels = "bins"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class Gaussian(Likelihood):
     -4.5947
     """
 
-    discrete: ClassVar[bool] = False
+    discrete = False
     values = ("integer", "real")
     variance: Tensor
 

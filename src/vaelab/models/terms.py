@@ -82,7 +82,10 @@ class Terms:
         if self.observed is None:
             log_px = self.px.log_prob(self.x)
         else:
-            each = entries(self.px).log_prob(self.x)
+            single = entries(self.px)
+            if hasattr(single, "check_mask"):  # entries that depend on one another
+                single.check_mask(self.observed)
+            each = single.log_prob(self.x)
             log_px = torch.where(self.observed, each, 0).flatten(2).sum(2)
         if log_px.shape != (self.samples, self.x.shape[0]):
             raise UsageError(

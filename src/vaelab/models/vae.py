@@ -208,7 +208,7 @@ def at_rows(p: Distribution, n: int) -> Distribution:
 def centre(px: Distribution) -> Tensor:
     """Return E[x | z], or the most probable value where an expectation has no meaning (categories)."""
     mean = px.mean
-    return px.mode.to(mean.dtype) if torch.isnan(mean).any() else mean
+    return torch.where(mean.isnan(), px.mode.to(mean.dtype), mean) if torch.isnan(mean).any() else mean
 
 
 def fresh_noise(like: Tensor) -> Noise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,15 @@ from torch import nn
 from ..data import Dataset
 from ..errors import UsageError, suggest
 from ..models import VAE, Model
-from ..networks import MLP, Linear, OneHot
+from ..networks import MLP, Linear
 from ..objectives import Objective
-from ..parts import parse
+from ..parts import Spec, parse
 
 Shape = Sequence[int]
 DEFAULTS: dict[str, Any] = {
     "hidden": (500,),
-    "activation": "relu",
+    "network": "mlp",
+    "activation": None,  # the network's own
     "prior": "gaussian",
     "posterior": "gaussian",
     "likelihood": "bernoulli",
@@ -26,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "refine": None,
     "condition": 0,  # how many numbers the model is given beside x
 }
-ROLES = ("prior", "posterior", "likelihood", "objective")
+ROLES = ("prior", "posterior", "likelihood", "objective", "network")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,17 @@ class Recipe:
         unknown = [name for name in parts if name not in {**DEFAULTS, **self.parts}]
         if unknown:
             raise UsageError(f"recipe {self.name} has no part {unknown[0]!r}.{suggest(unknown[0], tuple(DEFAULTS))}")
-        return self.build(shape, latent_dim, **{**DEFAULTS, **self.parts, **parts})
+        return self.build(shape, latent_dim, **self._taken({**DEFAULTS, **self.parts, **parts}))
+
+    def _taken(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Return the parts that this recipe has a place for; raise UsageError where another was asked for."""
+        named = inspect.signature(self.build).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in named.values()):
+            return parts
+        for name, value in parts.items():
+            if name not in named and value != DEFAULTS.get(name):
+                raise UsageError(f"recipe {self.name} has no {name} of another kind, got {value}. Leave --{name} out.")
+        return {name: value for name, value in parts.items() if name in named}
 
 
 RECIPES: dict[str, Recipe] = {}
@@ -91,11 +103,27 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def network(inputs: Any, outputs: Any, widths: Sequence[int], activation: str, condition: int = 0) -> nn.Module:
+def dense(inputs: Any, outputs: Any, widths: Sequence[int], activation: str | None, condition: int = 0) -> nn.Module:
     """Return a multilayer perceptron with these widths; an affine map if there are none."""
     if not widths:
         return Linear(inputs, outputs, condition)
-    return MLP(inputs, outputs, tuple(widths), activation, condition)
+    return MLP(inputs, outputs, tuple(widths), activation or "relu", condition)
+
+
+def network_maker(network: str, activation: str | None, px: Spec) -> Callable[..., nn.Module]:
+    """Return make(inputs, outputs, widths, condition=0): how encoders and decoders are made for the likelihood `px`."""
+    spec = parse("network", network)
+    own: dict[str, Any] = {} if activation is None else {"activation": activation}
+    if px.part.levels == "categories":
+        own["trailing"] = 1  # categories are the last dimension, behind those of an image
+
+    def make(inputs: Any, outputs: Any, widths: Sequence[int], condition: int = 0) -> nn.Module:
+        if spec.part is MLP and not widths:
+            return Linear(inputs, outputs, condition)
+        module: nn.Module = spec.make(inputs=inputs, outputs=outputs, hidden=tuple(widths), condition=condition, **own)
+        return module
+
+    return make
 
 
 def assemble(
@@ -103,7 +131,8 @@ def assemble(
     latent_dim: int,
     *,
     hidden: Sequence[int],
-    activation: str,
+    network: str,
+    activation: str | None,
     prior: str,
     posterior: str,
     likelihood: str,
@@ -111,19 +140,19 @@ def assemble(
     refine: str | None = None,
     condition: int = 0,
 ) -> tuple[VAE, Objective]:
-    """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's."""
+    """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's.
+
+    `network` makes both; an MLP without hidden layers is a Linear.
+    """
     shape = tuple(shape)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     goal = parse("objective", objective)
 
-    categories = px.arguments.get("categories")
-    seen = (*shape, categories) if categories else shape
-    encoder = network(seen, q.part.outputs(latent_dim, **q.arguments), hidden, activation, condition)
-    decoder = network(
-        latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition
-    )
-    encoder = OneHot(encoder, categories) if categories else encoder
-    made = q.make(network=encoder, latent_dim=latent_dim)
+    make = network_maker(network, activation, px)
+    seen, outputs = px.part.seen(shape, **px.arguments), q.part.outputs(latent_dim, **q.arguments)
+    encoder = make(seen, outputs, tuple(hidden), condition)
+    decoder = make(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))), condition)
+    made = q.make(network=px.part.reader(encoder, **px.arguments), latent_dim=latent_dim)
     model = VAE(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made, condition=condition),
         posterior=made,

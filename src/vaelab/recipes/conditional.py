@@ -10,7 +10,7 @@ from ..models import VAE, SemiSupervised
 from ..networks import OneHot
 from ..objectives import Objective
 from ..parts import parse
-from .base import Shape, assemble, network, recipe
+from .base import Shape, assemble, dense, recipe
 
 
 @recipe(
@@ -53,7 +53,7 @@ def m2(
     model, _ = assemble(shape, latent_dim, **{**parts, "condition": len(classes), "objective": "elbo"})
     categories = parse("likelihood", parts["likelihood"]).arguments.get("categories")
     seen = (*shape, categories) if categories else tuple(shape)
-    classifier = network(seen, len(classes), parts["hidden"], parts["activation"])
+    classifier = dense(seen, len(classes), parts["hidden"], parts["activation"])
     made = SemiSupervised(
         classifier=OneHot(classifier, categories) if categories else classifier,
         prior=model.prior,

@@ -13,7 +13,7 @@ from ..networks import Block, Learned, OneHot, Pixels
 from ..objectives import Objective
 from ..parts import Spec, parse
 from ..posteriors import Gaussian
-from .base import Shape, network, recipe
+from .base import Shape, dense, recipe
 
 
 def sizes(latent_dim: int | Sequence[int], layers: int) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ def hierarchical(
     latent_dim: int | Sequence[int],
     *,
     hidden: Sequence[int],
-    activation: str,
+    activation: str | None,
     prior: str,
     posterior: str,
     likelihood: str,
@@ -70,13 +70,13 @@ def hierarchical(
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
         beside = 0 if number else condition
-        encoder = network(below, q.part.outputs(size, **q.arguments), widths, activation, beside)
+        encoder = dense(below, q.part.outputs(size, **q.arguments), widths, activation, beside)
         encoder = OneHot(encoder, categories) if categories and number == 0 else encoder
         posteriors.append(q.make(network=encoder, latent_dim=size))
         if number:
-            links.append(Gaussian(network(size, 2 * below[0], tuple(reversed(widths)), activation), below[0]))
+            links.append(Gaussian(dense(size, 2 * below[0], tuple(reversed(widths)), activation), below[0]))
         below = (size,)
-    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
+    decoder = dense(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
     model = Chain(
         prior=topmost(p, dims[-1], shape, condition),
         posteriors=posteriors,
@@ -100,7 +100,7 @@ def ladder(
     latent_dim: int | Sequence[int],
     *,
     hidden: Sequence[int],
-    activation: str,
+    activation: str | None,
     prior: str,
     posterior: str,
     likelihood: str,
@@ -124,15 +124,15 @@ def ladder(
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
         feature = widths[-1] if widths else math.prod(below)
-        encoder = network(below, feature, widths, activation, 0 if number else condition)
+        encoder = dense(below, feature, widths, activation, 0 if number else condition)
         encoders.append(OneHot(encoder, categories) if categories and number == 0 else encoder)
-        evidence = Gaussian(network(feature, 2 * size, widths[-1:], activation), size)
+        evidence = Gaussian(dense(feature, 2 * size, widths[-1:], activation), size)
         above: Any = topmost(p, size, shape, 0) if number + 1 == len(dims) else None
         if above is None:
-            above = Gaussian(network(dims[number + 1], 2 * size, tuple(reversed(widths)), activation), size)
+            above = Gaussian(dense(dims[number + 1], 2 * size, tuple(reversed(widths)), activation), size)
         levels.append(Ladder(above, evidence))
         below = (feature,)
-    decoder = network(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
+    decoder = dense(dims[0], px.part.outputs(shape, **px.arguments), tuple(reversed(hidden)), activation, condition)
     model = TopDown(encoders=encoders, levels=levels, likelihood=px.make(network=decoder, shape=shape))
     return model, parse("objective", objective).make(latent_dim=model.latent_dim, shape=shape)
 
@@ -143,7 +143,7 @@ def very_deep(
     latent_dim: int | Sequence[int],
     *,
     hidden: Sequence[int],
-    activation: str,
+    activation: str | None,
     prior: str,
     posterior: str,
     likelihood: str,
