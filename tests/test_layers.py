@@ -40,6 +40,7 @@ LAYERS = (
     "pictures",
     "report",
     "run",
+    "verbs",
     "plan",
     "comparison_picture",
     "comparison",

@@ -22,19 +22,19 @@ _HOME = {
     "Comparison": "comparison",
     "Diagnosis": "evaluation",
     "compare": "comparison",
-    "doctor": "run",
-    "decode": "run",
-    "encode": "run",
-    "evaluate": "run",
+    "doctor": "verbs",
+    "decode": "verbs",
+    "encode": "verbs",
+    "evaluate": "verbs",
     "fit": "plan",
-    "generate": "run",
-    "interpolate": "run",
+    "generate": "verbs",
+    "interpolate": "verbs",
     "load": "run",
     "plan_run": "plan",
-    "reconstruct": "run",
-    "refit": "run",
-    "save": "run",
-    "score": "run",
+    "reconstruct": "verbs",
+    "refit": "verbs",
+    "save": "verbs",
+    "score": "verbs",
     "train": "plan",
 }
 _SPACES = (
@@ -88,14 +88,14 @@ if TYPE_CHECKING:
     from .plan import plan_run as plan_run
     from .plan import train as train
     from .run import Run as Run
-    from .run import decode as decode
-    from .run import doctor as doctor
-    from .run import encode as encode
-    from .run import evaluate as evaluate
-    from .run import generate as generate
-    from .run import interpolate as interpolate
     from .run import load as load
-    from .run import reconstruct as reconstruct
-    from .run import refit as refit
-    from .run import save as save
-    from .run import score as score
+    from .verbs import decode as decode
+    from .verbs import doctor as doctor
+    from .verbs import encode as encode
+    from .verbs import evaluate as evaluate
+    from .verbs import generate as generate
+    from .verbs import interpolate as interpolate
+    from .verbs import reconstruct as reconstruct
+    from .verbs import refit as refit
+    from .verbs import save as save
+    from .verbs import score as score

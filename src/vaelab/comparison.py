@@ -11,8 +11,9 @@ from .comparison_picture import comparison_picture
 from .data import Dataset
 from .errors import UsageError
 from .evaluation import Estimate, RowValues, judged_rows
-from .run import Run, opened
+from .run import Run
 from .training import Rows
+from .verbs import opened
 
 FIGURES = ("reconstruction", "kl", "elbo", "log_evidence")
 

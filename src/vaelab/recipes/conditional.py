@@ -48,6 +48,8 @@ def m2(
     """
     if parts["condition"]:
         raise UsageError("recipe m2 has the labels for its condition; --condition cannot be added.")
+    if parts["refine"]:
+        raise UsageError("recipe m2 sums over classes and has no refinement of q. Leave --refine out.")
     if len(classes) < 2:
         raise UsageError("recipe m2 needs labels of at least two classes. Add --labels, or use a source that has them.")
     model, _ = assemble(shape, latent_dim, **{**parts, "condition": len(classes), "objective": "elbo"})
