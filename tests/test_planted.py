@@ -29,7 +29,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=600,
+        timeout=1800,
     )
 
 
@@ -63,7 +63,7 @@ def test_a_harmless_change_and_a_broken_plant_are_not_called_caught() -> None:
         [sys.executable, "-c", "\n".join(lines), str(SCRIPT.parent)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "NOT caught: same" in done.stdout
