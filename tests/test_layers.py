@@ -44,6 +44,7 @@ LAYERS = (
     "plan",
     "comparison_picture",
     "comparison",
+    "experiments",
     "cli",
     "__main__",
 )
