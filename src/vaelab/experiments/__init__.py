@@ -5,22 +5,13 @@ result = EXPERIMENTS[1].run(seed=0)
 result.holds, result.claims, result.picture()
 """
 
-from . import (
-    card_01_elbo as card_01_elbo,
-)
-from . import (
-    card_02_reconstruction as card_02_reconstruction,
-)
-from . import (
-    card_05_reparameterisation as card_05_reparameterisation,
-)
-from . import (
-    card_14_closed_form as card_14_closed_form,
-)
-from . import card_16_collapse as card_16_collapse
-from . import (
-    card_19_two_steps as card_19_two_steps,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from .base import EXPERIMENTS, Claim, Experiment, Result, find
+
+for _module in iter_modules(__path__):
+    if _module.name.startswith("card_"):  # each registers its experiment
+        import_module(f".{_module.name}", __name__)
 
 __all__ = ["EXPERIMENTS", "Claim", "Experiment", "Result", "find"]
