@@ -18,6 +18,7 @@ from ..training import Rows
 from . import lab
 from .base import Trial, experiment
 from .picture import BLUE, GREY, VERMILION, tidy
+from .pixels import sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +120,7 @@ def measure(trial: Trial) -> None:
         mutual_information=weak.information,
         share_of_variance=weak.spread,
     )
-    shown = torch.cat([Rows(data).data[:8], weak.decodes[:8], strong.decodes[:8]]).reshape(3, 8, 8, 8)
+    shown = torch.cat([Rows(data).data[:8], weak.decodes[:8], strong.decodes[:8]])
 
     def paint(figure: Figure) -> None:
         count, images = figure.subplots(1, 2, width_ratios=(3, 4))
@@ -130,7 +131,7 @@ def measure(trial: Trial) -> None:
         count.minorticks_off()
         count.set_ylim(-0.4, LATENTS + 1.4)
         tidy(count, "beta, weight on the KL", "latents", "linear model", legend="upper right")
-        images.imshow(shown.permute(0, 2, 1, 3).reshape(24, 64), cmap="gray_r", vmin=0, vmax=1)
+        images.imshow(sheet(shown, 8), cmap="gray_r", vmin=0, vmax=1)
         images.set_yticks([3.5, 11.5, 19.5], ["digits", f"decodes,\nbeta = {WEAK:g}", f"decodes,\nbeta = {STRONG:g}"])
         images.set_xticks([])
         images.set_xlabel("eight rows")

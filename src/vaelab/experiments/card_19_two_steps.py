@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,11 +87,11 @@ def measure(trial: Trial) -> None:
         plane.plot(*means[:1500, :2].T, "o", color=VERMILION, markersize=2.5, label="decoder means E[x | z]")
         tidy(plane, "x1", "x2", "the same 1,500 z", legend="upper left")
         plane.margins(y=0.25)
-        at = torch.arange(1, COLUMNS + 1)
-        bars.bar(at - 0.27, covariance.diagonal(), 0.26, color=GREY, label="p(x), by quadrature")
-        bars.bar(at, x.var(0), 0.26, color=BLUE, label="draws")
-        bars.bar(at + 0.27, means.var(0), 0.26, color=VERMILION, label="decoder means")
-        bars.set_xticks(at, [f"x{i}" for i in at.tolist()])
+        at = np.arange(1, COLUMNS + 1)
+        bars.bar(at - 0.27, covariance.diagonal().numpy(), 0.26, color=GREY, label="p(x), by quadrature")
+        bars.bar(at, x.var(0).numpy(), 0.26, color=BLUE, label="draws")
+        bars.bar(at + 0.27, means.var(0).numpy(), 0.26, color=VERMILION, label="decoder means")
+        bars.set_xticks(at, [f"x{i}" for i in at])
         tidy(bars, "entry", "variance", legend="upper left")
         bars.margins(y=0.35)
 
