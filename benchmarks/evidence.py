@@ -65,9 +65,9 @@ def page(found: dict[tuple[int, int, bool], dict[str, object]], torch_version: s
     lines = [
         "# Evidence: nineteen experiments and their controls",
         "",
-        "Made by `make evidence`. An experiment states its claims before it measures; a control is the same measurement",
-        "with one ingredient broken on purpose, and must not hold. Seconds are processor time of one thread, the median",
-        f"and the largest, beside other work on the machine. torch {torch_version}.",
+        "Made by `make evidence`. An experiment states its claims before it measures; a control is the same",
+        "measurement with one ingredient broken on purpose, and must not hold. Seconds are processor time of one",
+        f"thread, the median and the largest, beside other work on the machine. torch {torch_version}.",
         "",
         "| card | question | holds | control holds | seconds | control |",
         "|---|---|---|---|---|---|",

@@ -19,7 +19,7 @@ from . import lab
 from .base import Trial, experiment
 from .nearest import drawn, reach
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import LATENTS, SCALE, Digits, codes, decodes, learn, model_of, sheet
+from .pixels import LATENTS, SCALE, Digits, codes, decodes, learn, model_of, show, squared_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,8 +74,7 @@ def measure(trial: Trial) -> None:
     unseen = evidence_rows(blind, rows, samples=20, seed=trial.seed)
     assert unseen.kl is not None
     rate = Estimate.of(unseen.kl.sum(1))
-    constant = 64 * (math.log(SCALE) + 0.5 * math.log(2 * math.pi))
-    distortion = Estimate.of(2 * SCALE**2 * (-unseen.reconstruction - constant))
+    distortion = Estimate.of(squared_error(unseen.reconstruction))
     spread = digits.rows.var(0).sum().item()
     trial.claim("no encoder, q = p(z): the rate is 0", rate.value < 1e-6, rate=rate)
     trial.claim(
@@ -137,10 +136,8 @@ def measure(trial: Trial) -> None:
 
     def paint(figure: Figure) -> None:
         images, bars = figure.subplots(1, 2, width_ratios=(3, 2))
-        images.imshow(sheet(lines, 10), cmap="gray_r", vmin=0, vmax=1)
         names = ["held-out rows", "whole VAE's decodes", "no encoder's decodes", "whole VAE's draws", "no KL's draws"]
-        images.set_yticks([8 * i + 3.5 for i in range(5)], names)
-        images.set_xticks([])
+        show(images, lines, 10, names)
         values = [judged.elbo.mean().item(), unseen.elbo.mean().item(), judged.elbo.mean().item() - lost.value,
                   judged.elbo.mean().item() - fall.value]  # fmt: skip
         names = ["whole", "no encoder", "no noise", "prior N(0, 9 I)"]

@@ -17,7 +17,7 @@ from ..training import Rows
 from . import lab
 from .base import Trial, experiment
 from .picture import BLUE, PURPLE, VERMILION, tidy
-from .pixels import Digits, decodes, model_of, sharpness, sheet
+from .pixels import Digits, decodes, model_of, sharpness, show, squared_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ class Seen:
     error: Tensor  # |decode - average|² at a code of each row
     size: Tensor  # |average|²
     energy: Tensor
-    gap: Estimate  # of distortion, held-out less training rows
+    gap: Estimate  # squared error of held-out rows over that of training rows
     decoded: Tensor
     average: Tensor
 
@@ -66,8 +66,7 @@ def look(model: VAE, digits: Digits, trial: Trial) -> Seen:
     if trial.control:
         x = x[torch.randperm(len(x), generator=trial.generator("shuffle"))]
     decoded, weighted = decodes(model, z), average(model, z, digits.rows, x)
-    a, b = Estimate.of(-judged.reconstruction), Estimate.of(-own.reconstruction)
-    gap = Estimate(a.value - b.value, (a.se**2 + b.se**2) ** 0.5)
+    gap = lab.ratio(*(Estimate.of(squared_error(values.reconstruction)) for values in (judged, own)))
     error, size = (decoded - weighted).square().sum(1), weighted.square().sum(1)
     return Seen(judged.kl.sum(1), -judged.reconstruction, error, size, sharpness(decoded), gap, decoded, weighted)
 
@@ -115,9 +114,10 @@ def measure(trial: Trial) -> None:
     first, last = seen[0].gap, seen[-1].gap
     apart = Estimate(first.value - last.value, (first.se**2 + last.se**2) ** 0.5)
     trial.claim(
-        f"at the other end it over-fits: held-out less training distortion is larger at beta = {BETAS[0]:g}",
+        "at the other end it over-fits: the squared error of held-out rows over that of training rows is larger at "
+        f"beta = {BETAS[0]:g} than at {BETAS[-1]:g}, by more than 3 standard errors",
         apart.value > 3 * apart.se,
-        gap=[s.gap for s in seen],
+        held_out_over_training=[s.gap for s in seen],
         difference=apart,
     )
     lines = torch.cat([digits.held_out[:8], *[t for s in (seen[0], seen[-1]) for t in (s.decoded[:8], s.average[:8])]])
@@ -130,13 +130,11 @@ def measure(trial: Trial) -> None:
             curve.annotate(f"beta = {beta:g}", (x, y), xytext=(8, 6), textcoords="offset points", fontsize=11)
         curve.margins(x=0.25, y=0.12)
         tidy(curve, "rate, nats per row", "distortion, nats per row")
-        images.imshow(sheet(lines, 8), cmap="gray_r", vmin=0, vmax=1)
         names = ["held-out rows"]
         for s, beta in ((seen[0], BETAS[0]), (seen[-1], BETAS[-1])):
             names += [f"decodes, beta = {beta:g}", f"weighted averages\n(error {s.relative.value:.2f})"]
-        images.set_yticks([8 * i + 3.5 for i in range(5)], names)
+        show(images, lines, 8, names)
         for label, colour in zip(images.get_yticklabels(), ("black", VERMILION, VERMILION, PURPLE, PURPLE)):
             label.set_color(colour)
-        images.set_xticks([])
 
     trial.draw(paint, width=12, height=4.5)

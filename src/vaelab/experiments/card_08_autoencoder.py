@@ -15,7 +15,7 @@ from ..use.refit import codes_of, refit
 from .base import Trial, experiment
 from .nearest import drawn, reach
 from .picture import BLUE, GREY, ORANGE, VERMILION, tidy
-from .pixels import LATENTS, Digits, model_of, sheet
+from .pixels import LATENTS, Digits, model_of, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,10 +76,8 @@ def measure(trial: Trial) -> None:
         plane.plot(*z[:, :2].T, "o", color=VERMILION, markersize=2.5, alpha=0.5, label="autoencoder")
         plane.plot(*own[:, :2].T, "o", color=BLUE, markersize=2.5, alpha=0.5, label="VAE")
         tidy(plane, "z1", "z2", "codes", legend="upper left")
-        images.imshow(sheet(lines, 10), cmap="gray_r", vmin=0, vmax=1)
         names = ["autoencoder", "fitted", "VAE"]
-        images.set_yticks([3.5, 11.5, 19.5], names)
-        images.set_xticks([])
+        show(images, lines, 10, names)
         images.set_title("decoded prior draws", loc="left")
         values = [raw, whitened, whole]
         errors = [2 * v.se for v in values]

@@ -12,7 +12,7 @@ from ..models import VAE
 from .base import Trial, experiment
 from .nearest import coverage, density, distances, drawn, reach
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import Digits, codes, decodes, model_of, pairs, sharpness, sheet
+from .pixels import Digits, codes, decodes, model_of, pairs, sharpness, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,10 +75,8 @@ def measure(trial: Trial) -> None:
 
     def paint(figure: Figure) -> None:
         images, curve = figure.subplots(1, 2, width_ratios=(5, 4))
-        images.imshow(sheet(shown, STEPS), cmap="gray_r", vmin=0, vmax=1)
         names = ["", "prior draws", "", "VAE", "autoencoder", "VAE", "autoencoder"]
-        images.set_yticks([8 * i + 3.5 for i in range(7)], names)
-        images.set_xticks([])
+        show(images, shown, STEPS, names)
         images.set_xlabel("above: new digits; below: paths between two classes")
         for (name, way), colour, style in zip(ways.items(), (BLUE, VERMILION), ("o-", "s--")):
             at = [distances(places, digits.rows).mean().item() for places in way]

@@ -10,7 +10,7 @@ from ..evaluation import Estimate
 from .base import Trial, experiment
 from .nearest import coverage, density, distances, drawn, reach
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import Digits, model_of, sheet
+from .pixels import Digits, model_of, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,9 +76,7 @@ def measure(trial: Trial) -> None:
 
     def paint(figure: Figure) -> None:
         images, axis = figure.subplots(1, 2, width_ratios=(3, 3))
-        images.imshow(sheet(shown, 10), cmap="gray_r", vmin=0, vmax=1)
-        images.set_yticks([3.5, 11.5, 19.5], ["draws", "their means", "nearest\ntraining rows"])
-        images.set_xticks([])
+        show(images, shown, 10, ["draws", "their means", "nearest\ntraining rows"])
         images.set_xlabel("the ten new digits nearest to training rows")
         top = max(float(d.max()) for d in (*far.values(), held))
         bins = [top * i / 40 for i in range(41)]

@@ -186,7 +186,8 @@ def measure(trial: Trial) -> None:
         axes = figure.subplots(2, 4, sharex=True, sharey=True)
         for (above, below), (name, fits) in zip(axes.T, found.items()):
             density = (-energy(name, z) - 0.5 * z.square().sum(-1) / SIDE**2).exp()
-            for axis, family in ((above, "diagonal"), (below, "flow")):
+            best = min(fits, key=lambda family: log_z[name] - fits[family].bound.value)
+            for axis, family in ((above, "diagonal"), (below, best)):
                 gap = log_z[name] - fits[family].bound.value
                 axis.contourf(line, line, density, levels=6, cmap="Greys")
                 axis.plot(*fits[family].draws[:400].T, ".", color=colours[family], markersize=3, alpha=0.6)

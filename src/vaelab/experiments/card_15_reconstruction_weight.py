@@ -12,7 +12,7 @@ from . import lab
 from .base import Trial, experiment
 from .nearest import distances, drawn, reach
 from .picture import BLUE, VERMILION, tidy
-from .pixels import Digits, codes, decodes, model_of, pairs, sheet
+from .pixels import Digits, codes, decodes, model_of, pairs, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,8 +56,8 @@ def measure(trial: Trial) -> None:
     far = [distances(m, digits.rows) for m in middle]
     farther = Estimate.of((far[0] - far[1]).double())
     trial.show(
-        "midpoints of codes of two classes, distance of their decodes to the nearest training row (500 pairs): the card "
-        "says farther; after 500 to 2,000 steps, with 2 or 10 latents, we found the two within 0.02 of each other",
+        "midpoints of codes of two classes, distance of their decodes to the nearest training row (500 pairs): the "
+        "card says farther; after 500 to 2,000 steps, with 2 or 10 latents, we found the two within 0.02 of each other",
         farther=farther,
         distance=Estimate.of(far[0].double()),
         distance_at_beta_1=Estimate.of(far[1].double()),
@@ -68,11 +68,9 @@ def measure(trial: Trial) -> None:
     def paint(figure: Figure) -> None:
         images, bars = figure.subplots(1, 2, width_ratios=(3, 2))
         small = "beta = 1" if trial.control else f"beta = {LITTLE:g}"
-        images.imshow(sheet(lines, 10), cmap="gray_r", vmin=0, vmax=1)
         names = [f"prior draws, {small}", "prior draws, beta = 1", "a digit", f"midway, {small}", "midway, beta = 1",
                  "one of another class"]  # fmt: skip
-        images.set_yticks([8 * i + 3.5 for i in range(6)], names)
-        images.set_xticks([])
+        show(images, lines, 10, names)
         errors = [2 * covered.se, 2 * reached.se]
         bars.bar([0, 1], [covered.value, reached.value], 0.6, yerr=errors, color=[VERMILION, BLUE], capsize=5)
         bars.set_xticks([0, 1], [small, "beta = 1"])

@@ -18,7 +18,7 @@ from ..training import Rows
 from . import lab
 from .base import Trial, experiment
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import sheet
+from .pixels import show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,9 +131,7 @@ def measure(trial: Trial) -> None:
         count.minorticks_off()
         count.set_ylim(-0.4, LATENTS + 1.4)
         tidy(count, "beta, weight on the KL", "latents", "linear model", legend="upper right")
-        images.imshow(sheet(shown, 8), cmap="gray_r", vmin=0, vmax=1)
-        images.set_yticks([3.5, 11.5, 19.5], ["digits", f"decodes,\nbeta = {WEAK:g}", f"decodes,\nbeta = {STRONG:g}"])
-        images.set_xticks([])
+        show(images, shown, 8, ["digits", f"decodes,\nbeta = {WEAK:g}", f"decodes,\nbeta = {STRONG:g}"])
         images.set_xlabel("eight rows")
 
     trial.draw(paint, width=10.5, height=4)

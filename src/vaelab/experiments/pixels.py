@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +64,11 @@ def learn(model: VAE, digits: Digits, trial: Trial, objective: Objective | None 
     return trained
 
 
+def squared_error(log_px: Tensor) -> Tensor:
+    """Return E|x - E[x | z]|² from E[log p(x | z)], (N,), for the fixed sigma."""
+    return -2 * SCALE**2 * (log_px + 64 * (math.log(SCALE) + 0.5 * math.log(2 * math.pi)))
+
+
 def codes(model: VAE, x: Tensor) -> Tensor:
     """Return E[z] under q(z | x)."""
     with inference(model):
@@ -81,9 +88,16 @@ def pairs(labels: np.ndarray[Any, Any], n: int, generator: torch.Generator) -> T
     return pick[classes[:, 0] != classes[:, 1]][:n]
 
 
-def sheet(images: Tensor, columns: int) -> np.ndarray[Any, Any]:
-    """Return rows of 64 pixels as one picture with so many digits in a line."""
-    return images.reshape(-1, columns, 8, 8).permute(0, 2, 1, 3).reshape(-1, 8 * columns).numpy()
+def show(axis: Any, images: Tensor, columns: int, names: Sequence[str]) -> None:
+    """Draw rows of 64 pixels as digits, so many in a line, with a name for each line."""
+    padded = torch.nn.functional.pad(images.reshape(-1, 8, 8), (1, 1, 1, 1))
+    lines = padded.reshape(-1, columns, 10, 10).permute(0, 2, 1, 3).reshape(-1, 10 * columns)
+    axis.imshow(lines.numpy(), cmap="gray_r", vmin=0, vmax=1)
+    axis.set_yticks([10 * line + 4.5 for line in range(len(names))], list(names))
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
 
 
 def sharpness(images: Tensor) -> Tensor:
