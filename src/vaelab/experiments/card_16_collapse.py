@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 COLUMNS, LATENTS, ROWS, BATCH = 24, 6, 4000, 400
 EIGENVALUES = (8.0, 4.0, 2.0, 1.0)  # of the data; the other 20 are REST
 REST, SIGMA2 = 0.02, 0.5
-BETAS = (1.0, 3.0, 6.0, 12.0, 20.0)  # thresholds beta sigma² 0.5, 1.5, 3, 6, 10: none within 10 % of an eigenvalue
-WEAK, STRONG = (
-    0.02,
-    2.0,
-)  # on digits: largest eigenvalue about 0.7, sigma² = 1, so the thresholds lie on both sides
+BETAS = (1.0, 3.0, 6.0, 20.0)  # thresholds beta sigma² 0.5, 1.5, 3, 10: none within 10 % of an eigenvalue
+# on digits: their largest eigenvalue is about 0.7 and sigma² = 1, so the thresholds lie on both sides of it
+WEAK, STRONG = 0.02, 2.0
 
 
 def spectral_rows(generator: torch.Generator) -> Tensor:

@@ -50,6 +50,7 @@ def measure(trial: Trial) -> None:
         "score, plain": ELBO(samples=DRAWS) if trial.control else Plain("none", DRAWS),
     }
     arms: dict[str, Arm] = {}
+    lab.warm_up()
     for name, objective in ways.items():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(trial.seed)  # the same weights at the start
