@@ -29,6 +29,7 @@ from .training import (
     check_memory,
     memory_said,
     optimise,
+    rehearse,
     steps_per_epoch,
     time_per_step,
 )
@@ -86,6 +87,12 @@ class Plan:
     def latent_dims(self) -> str:
         """The number of latent dimensions of each stochastic layer, from x upwards: "20 + 10"."""
         return " + ".join(f"{size:,}" for size in getattr(self.model, "sizes", [self.latent_dim]))
+
+    def rehearse(self) -> None:
+        """Raise UsageError where model and objective do not fit together."""
+        few = self.splits.train.take(list(range(min(10, len(self.splits.train)))))
+        with self._threads(), memory_said("this model"):
+            rehearse(self.model, self.objective, self._rows(few), self.settings)
 
     def estimate(self) -> str:
         """Return how long training will take, from a few steps on a copy of the model."""
@@ -204,7 +211,9 @@ def plan_run(source: Any, **options: Any) -> Plan:
             schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
         )
     check_support(model, splits.schema)
-    return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+    plan = Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+    plan.rehearse()
+    return plan
 
 
 def _asked(options: TrainOptions) -> dict[str, Any]:

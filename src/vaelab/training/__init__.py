@@ -1,6 +1,6 @@
 """One loop that trains every model."""
 
-from .fit import optimise, time_per_step
+from .fit import optimise, rehearse, time_per_step
 from .memory import check_memory
 from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
@@ -19,6 +19,7 @@ __all__ = [
     "check_memory",
     "memory_said",
     "optimise",
+    "rehearse",
     "steps_per_epoch",
     "time_per_step",
     "validation_bound",
