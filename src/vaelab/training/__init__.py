@@ -1,5 +1,6 @@
 """One loop that trains every model."""
 
+from .augment import Augment
 from .fit import optimise, rehearse, time_per_step
 from .memory import check_memory
 from .progress import Progress
@@ -10,6 +11,7 @@ from .trouble import memory_said
 from .validate import validation_bound
 
 __all__ = [
+    "Augment",
     "Batch",
     "History",
     "Keeper",
