@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from exact import check, close, f64, generator, normal
+from vaelab.evaluation.factors import complete, disentangled, disentanglement, gap, information, votes
 from vaelab.evaluation.samples import Features, frechet, mmd, nearer_share, neighbourhoods, two_sample
 
 
@@ -176,3 +178,92 @@ def a_classifier_tells_what_can_be_told() -> None:
     bayes = 0.5 * (1 + math.erf(0.75 / math.sqrt(2)))
     assert bayes - 0.06 < shifted.value < bayes + 5 * shifted.se, f"accuracy {shifted}, Bayes {bayes:.3f}"
     close(shifted.se, math.sqrt(shifted.value * (1 - shifted.value) / 1199), 1e-9, what="error of the accuracy")
+
+
+N = 900  # rows with known factors
+
+
+def uniform(*shape: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape)
+
+
+def classes(*shape: int, levels: int = 5, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(levels, size=shape)
+
+
+def factors(v: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"v{k}": column for k, column in enumerate(v.T)}
+
+
+@check
+def codes_that_copy_factors() -> None:
+    """Each factor in one dimension of its own: every score is 1, whatever scale, sign and order; noise beside it."""
+    v = classes(N, 3, seed=0)
+    noise = uniform(N, 2, seed=1)
+    z = np.column_stack([noise[:, 0], -3 * v[:, 2], 0.1 * v[:, 0] + 0.01 * noise[:, 1], np.exp(v[:, 1])])
+    for name, value in disentanglement(z, factors(v)).json().items():
+        # what noise and 900 rows give the second best dimension is the gap's loss
+        close(value, 1.0, 0.04 if name in ("sap", "mig") else 1e-9, what=name)
+    for name, value in disentanglement(noise, factors(noise)).json().items():
+        close(value, 1.0, 0.04, what=f"{name} of quantities")
+
+
+@check
+def codes_that_know_nothing() -> None:
+    """Independent codes: 0, and one factor in three by chance; equally turned ones tell all and separate nothing."""
+    v, noise = classes(N, 3, seed=2), uniform(N, 2, seed=3)
+    found = disentanglement(uniform(N, 4, seed=4), factors(v))
+    assert max(found.mig, found.sap, found.disentanglement, found.completeness) < 0.03, found
+    assert abs(found.informativeness - 0.2) < 5 * math.sqrt(0.16 / (3 * N / 2)), found
+    assert found.factor_vae < 1 / 3 + 5 * math.sqrt(2 / 9 / 400), found
+    turned = disentanglement((noise - 0.5) @ np.array([[1, 1], [1, -1]]), factors(noise))
+    assert max(turned.mig, turned.sap, turned.disentanglement, turned.completeness) < 0.05, turned
+    assert turned.informativeness > 0.99, turned
+
+
+@check
+def a_factor_in_two_dimensions() -> None:
+    """Copies of each code: no gap, still one factor for each dimension, half of the completeness that there can be."""
+    v = classes(N, 3, seed=5)
+    found = disentanglement(np.column_stack([v, v]), factors(v))
+    close(found.mig, 0.0, 1e-3, what="gap")  # ties are broken by noise of 1e-10
+    close(found.sap, 0.0, 1e-9, what="SAP")
+    close(found.disentanglement, 1.0, 1e-9, what="disentanglement")
+    close(found.completeness, 1 - math.log(2) / math.log(6), 0.05, what="completeness")
+    both = disentanglement(np.column_stack([5 * v[:, 0] + v[:, 1], uniform(N, 1, seed=6)]), factors(v[:, :2]))
+    assert both.disentanglement < 0.05 < 0.95 < both.completeness, f"two factors in one dimension: {both}"
+
+
+@check
+def gaps_of_known_size() -> None:
+    """v in {0, 1}, z = v + U(0, w): I / H = 1 / w. A quantity with noise of variance s²: R² = 1 / (1 + s²)."""
+    gaps = []
+    for seed in range(12):
+        v, u = classes(300, levels=2, seed=seed), uniform(300, 2, seed=100 + seed)
+        z = np.column_stack([v + 1.6 * u[:, 0], v + 4 * u[:, 1]])
+        gaps.append(gap(information(z, v, seed)[:, None]))
+    error = float(np.std(gaps, ddof=1)) / math.sqrt(12)
+    assert abs(np.mean(gaps) - (1 / 1.6 - 1 / 4)) < 5 * error < 0.1, f"gap {np.mean(gaps):.3f}, expected 0.375"
+    x = with_moments(f64([0.0, 0, 0]), torch.eye(3).double(), 400, 20).numpy()
+    z = np.column_stack([x[:, 0] + 0.5 * x[:, 1], x[:, 0] + 2 * x[:, 2]])
+    close(disentanglement(z, {"v": x[:, 0]}).sap, 1 / 1.25 - 1 / 5, 1e-9, what="SAP of a quantity")
+    assert disentanglement(z, {"v": x[:, 0]}).disentanglement is None
+
+
+@check
+def importances_by_hand() -> None:
+    """Two thirds of R in a dimension that is split evenly, the rest in one that is not; an unused one beside them."""
+    R = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+    close(disentangled(R), 1 / 3, 1e-12, what="disentanglement")
+    close(complete(R), (1 + 1 - math.log(2) / math.log(3)) / 2, 1e-12, what="completeness")
+    close(disentangled(np.eye(3)), 1.0, 1e-12, what="disentanglement")
+    close(complete(np.ones((4, 3))), 0.0, 1e-12, what="completeness")
+
+
+@check
+def votes_do_not_depend_on_scale() -> None:
+    """The dimension that varies least, as a share of its own variance, is that of the factor held fixed."""
+    v, rng = classes(N, 3, seed=7), np.random.default_rng(0)
+    z = (v + 0.3 * uniform(N, 3, seed=8)) * [0.1, 3, 1]
+    close(votes(z, list(v.T), rng), 1.0, what="FactorVAE score")
+    close(votes(np.column_stack([z, np.zeros(N)]), list(v.T), rng), 1.0, what="beside a dimension that never varies")

@@ -14,6 +14,7 @@ from oracles import LinearGaussian, dataset
 from vaelab import Run, load, train
 from vaelab.cli import run as command
 from vaelab.errors import UsageError
+from vaelab.evaluation import disentanglement
 from vaelab.evaluation.samples import mmd, two_sample
 from vaelab.use import measure
 
@@ -124,3 +125,20 @@ def test_many_pixels_are_seen_through_components(tmp_path: Path) -> None:
     found = run.measure()
     assert found.features == "35 principal components of 35 real rows, and the length of the rest"
     assert (found.rows, found.held) == (35, 25)
+
+
+@pytest.mark.parametrize(
+    ("codes", "known", "words"),
+    [
+        (np.zeros((9, 1)), {"v": np.arange(9) % 2}, "2 dimensions or more"),
+        (np.zeros((9, 2)), {}, "no factor was given"),
+        (np.zeros((9, 2)), {"v": np.arange(8) % 2}, "factor v has shape"),
+        (np.zeros((9, 2)), {"v": np.array([0.5, np.nan, *range(7)])}, "factor v has NaN"),
+        (np.zeros((9, 2)), {"v": np.zeros(9)}, "factor v never varies"),
+        (np.zeros((9, 2)), {"v": np.arange(9) // 2}, "one row only"),
+        (np.full((9, 2), np.inf), {"v": np.arange(9) % 2}, "not finite"),
+    ],
+)
+def test_codes_and_factors_that_cannot_be_scored(codes: np.ndarray, known: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        disentanglement(codes, known)
