@@ -64,7 +64,16 @@ def preload() -> None:
 
     torch.set_num_threads(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what optimisers need
-    for name in ("numpy", "polars", "narwhals", "PIL.Image", "sklearn.datasets", "safetensors.torch"):
+    for name in (
+        "numpy",
+        "polars",
+        "narwhals",
+        "PIL.Image",
+        "sklearn.datasets",
+        "sklearn.ensemble",
+        "sklearn.feature_selection",
+        "safetensors.torch",
+    ):
         with contextlib.suppress(ImportError):
             __import__(name)
 
