@@ -6,27 +6,21 @@ import torch
 from torch import Tensor
 
 from ..evaluation import Estimate
+from ..evaluation.samples import distances as pairwise_distances
+from ..evaluation.samples import neighbourhoods
 from ..models import VAE
 from . import lab
 from .base import Trial
 
-NEIGHBOURS = 5
-
-
-def radii(real: Tensor) -> Tensor:
-    """Return the distance from each row to its fifth nearest other row, (N,)."""
-    return torch.cdist(real, real).kthvalue(NEIGHBOURS + 1, dim=1).values  # the nearest is the row itself
-
 
 def coverage(real: Tensor, made: Tensor) -> float:
     """Return the share of real rows that have a made row within their fifth neighbour's distance."""
-    return (torch.cdist(real, made).min(1).values <= radii(real)).double().mean().item()
+    return neighbourhoods(real, made)[3].value
 
 
 def density(real: Tensor, made: Tensor) -> float:
     """Return how many real neighbourhoods a made row lies in, over 5: about 1 where both have one distribution."""
-    inside = torch.cdist(made, real) <= radii(real)
-    return inside.double().sum(1).mean().item() / NEIGHBOURS
+    return neighbourhoods(real, made)[2].value
 
 
 def drawn(model: VAE, n: int, trial: Trial, name: str, *, means: bool = True) -> Tensor:
@@ -38,10 +32,11 @@ def drawn(model: VAE, n: int, trial: Trial, name: str, *, means: bool = True) ->
 def reach(model: VAE, real: Tensor, trial: Trial, sets: int = 10) -> tuple[Estimate, Estimate]:
     """Return coverage and density of real rows by decoder means of as many prior draws, over independent sets."""
     made = drawn(model, sets * len(real), trial, "prior draws").chunk(sets)
-    found = torch.tensor([(coverage(real, some), density(real, some)) for some in made], dtype=lab.F64)
+    judged = [neighbourhoods(real, some) for some in made]
+    found = torch.tensor([(covered.value, dense.value) for _, _, dense, covered in judged], dtype=lab.F64)
     return Estimate.of(found[:, 0]), Estimate.of(found[:, 1])
 
 
 def distances(rows: Tensor, real: Tensor) -> Tensor:
     """Return the distance from each row to the nearest real row."""
-    return torch.cdist(rows, real).min(1).values
+    return pairwise_distances(rows, real).min(1).values
