@@ -48,9 +48,8 @@ def the_linear_process_by_hand() -> None:
 def neighbours_on_a_line() -> None:
     """Rows 0..9, whose fifth nearest other rows are 5, 4, 3, ... 3, 4, 5 away."""
     real = torch.arange(10.0).unsqueeze(1).double()
-    made = f64([-4, 0, 100, 101, 102, 103, 104]).unsqueeze(
-        1
-    )  # the first within reach of row 0 alone, the second of rows 0, 1, 2 and 3
+    # the first within reach of row 0 alone, the second of rows 0, 1, 2 and 3
+    made = f64([-4, 0, 100, 101, 102, 103, 104]).unsqueeze(1)
     close(coverage(real, made), 0.4, what="coverage")
     close(density(real, made), (1 + 4) / 7 / 5, what="density")
     close(distances(made, real)[:3], f64([4.0, 0.0, 91.0]), what="distances")

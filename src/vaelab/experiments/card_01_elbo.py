@@ -128,9 +128,9 @@ def measure(trial: Trial) -> None:
         axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 2))
         for (above, below), (dims, looks) in zip(axes.T, found.items()):
             steps = [seen.step for seen in looks]
-            above.plot(steps, [seen.log_p.mean() for seen in looks], color=BLUE, label="log p(x)")
-            above.plot(steps, [seen.bound.mean() for seen in looks], "--", color=VERMILION, label="ELBO")
-            below.plot(steps, [seen.gap.mean() for seen in looks], "o-", color=PURPLE, markersize=4)
+            above.plot(steps, [seen.log_p.mean().item() for seen in looks], color=BLUE, label="log p(x)")
+            above.plot(steps, [seen.bound.mean().item() for seen in looks], "--", color=VERMILION, label="ELBO")
+            below.plot(steps, [seen.gap.mean().item() for seen in looks], "o-", color=PURPLE, markersize=4)
             tidy(above, "", "nats per row", f"{dims} latent" + "s" * (dims > 1), legend="lower right")
             tidy(below, "steps", "KL to p(z)" if trial.control else "KL to p(z | x)")
             below.set_ylim(bottom=0)

@@ -124,7 +124,7 @@ def measure(trial: Trial) -> None:
 
     def paint(figure: Figure) -> None:
         curve, images = figure.subplots(1, 2, width_ratios=(3, 4))
-        rate, distortion = ([getattr(s, n).mean() for s in seen] for n in ("rate", "distortion"))
+        rate, distortion = ([getattr(s, n).mean().item() for s in seen] for n in ("rate", "distortion"))
         curve.plot(rate, distortion, "o-", color=BLUE)
         for beta, x, y in zip(BETAS, rate, distortion):
             curve.annotate(f"beta = {beta:g}", (x, y), xytext=(8, 6), textcoords="offset points", fontsize=11)

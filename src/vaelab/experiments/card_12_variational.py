@@ -189,7 +189,7 @@ def measure(trial: Trial) -> None:
             best = min(fits, key=lambda family: log_z[name] - fits[family].bound.value)
             for axis, family in ((above, "diagonal"), (below, best)):
                 gap = log_z[name] - fits[family].bound.value
-                axis.contourf(line, line, density, levels=6, cmap="Greys")
+                axis.contourf(line.numpy(), line.numpy(), density.numpy(), levels=6, cmap="Greys")
                 axis.plot(*fits[family].draws[:400].T, ".", color=colours[family], markersize=3, alpha=0.6)
                 axis.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
                 tidy(axis, "", "", f"{name}, {family}:\ngap {gap:.2f} nats")
