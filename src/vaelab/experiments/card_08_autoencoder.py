@@ -36,7 +36,10 @@ def mismatch(z: Tensor, model: VAE) -> float:
     control="the autoencoder's codes replaced by the VAE's",
 )
 def measure(trial: Trial) -> None:
-    """Coverage of decoded prior draws: autoencoder as it is, with a Gaussian fitted to its codes, and VAE."""
+    """Coverage of decoded prior draws: autoencoder as it is, with a Gaussian fitted to its codes, and VAE.
+
+    That the fitted one stays below the VAE is often said, and is not so here: it is shown, and nothing is claimed.
+    """
     digits = Digits.split(trial)
     vae = model_of(digits, trial)
     plain = vae if trial.control else model_of(digits, trial, autoencoder=True)
@@ -52,22 +55,20 @@ def measure(trial: Trial) -> None:
         coverage=raw,
         coverage_of_the_vae=whole,
     )
-    below = Estimate(whole.value - whitened.value, (whole.se**2 + whitened.se**2) ** 0.5)
+    apart, shaped = mismatch(z, plain), mismatch(own, vae)
     trial.claim(
-        "with a Gaussian fitted to its codes in the place of N(0, I) it still covers fewer, by more than 3 standard "
-        "errors",
-        below.value > 3 * below.se,
-        coverage=whitened,
-        coverage_of_the_vae=whole,
-        difference=below,
+        "its codes lie farther from N(0, I) than the VAE's: KL of their two moments, nats",
+        apart > shaped,
+        autoencoder=apart,
+        vae=shaped,
     )
     trial.show(
-        "KL of the codes' moments to N(0, I), nats, and density of the draws",
-        codes_of_the_autoencoder=mismatch(z, plain),
-        codes_of_the_vae=mismatch(own, vae),
-        density_raw=found["autoencoder"][1],
-        density_fitted=found["autoencoder, fitted Gaussian"][1],
-        density_vae=found["VAE"][1],
+        "with a Gaussian fitted to its codes in the place of N(0, I) the autoencoder draws well, at times better than the "
+        "VAE: what it lacks is a density of its codes, not a decoder (Ghosh et al. 2020)",
+        coverage=whitened,
+        coverage_of_the_vae=whole,
+        difference=Estimate(whole.value - whitened.value, (whole.se**2 + whitened.se**2) ** 0.5),
+        **{f"density_{name}": dense for name, (_, dense) in zip(("raw", "fitted", "vae"), found.values())},
     )
     lines = torch.cat([drawn(model, 10, trial, "picture") for model in models.values()])
 
