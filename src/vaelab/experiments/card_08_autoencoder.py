@@ -63,8 +63,8 @@ def measure(trial: Trial) -> None:
         vae=shaped,
     )
     trial.show(
-        "with a Gaussian fitted to its codes in the place of N(0, I) the autoencoder draws well, at times better than the "
-        "VAE: what it lacks is a density of its codes, not a decoder (Ghosh et al. 2020)",
+        "with a Gaussian fitted to its codes in the place of N(0, I) the autoencoder draws well, at times better than "
+        "the VAE: what it lacks is a density of its codes, not a decoder (Ghosh et al. 2020)",
         coverage=whitened,
         coverage_of_the_vae=whole,
         difference=Estimate(whole.value - whitened.value, (whole.se**2 + whitened.se**2) ** 0.5),

@@ -12,7 +12,7 @@ from ..models import VAE
 from .base import Trial, experiment
 from .nearest import coverage, density, distances, drawn, reach
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import Digits, codes, decodes, model_of, pairs, sharpness, show
+from .pixels import LONG, Digits, codes, decodes, model_of, pairs, sharpness, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def paths(model: VAE, a: Tensor, b: Tensor) -> Tensor:
 def measure(trial: Trial) -> None:
     """Coverage and density of prior draws; paths between classes beside the autoencoder's, as they come out."""
     digits = Digits.split(trial)
-    vae = model_of(digits, trial, beta=0.0 if trial.control else 1.0)
+    vae = model_of(digits, trial, beta=0.0 if trial.control else 1.0, steps=LONG)
     covered, dense = reach(vae, digits.reference, trial)
     reached = coverage(digits.reference, digits.others)
     trial.claim(
@@ -48,7 +48,7 @@ def measure(trial: Trial) -> None:
         density=dense,
         density_of_real_rows=density(digits.reference, digits.others),
     )
-    plain = model_of(digits, trial, autoencoder=True)
+    plain = model_of(digits, trial, autoencoder=True, steps=LONG)
     two = pairs(digits.labels, 300, trial.generator("pairs"))
     ends = digits.rows[two[:, 0]], digits.rows[two[:, 1]]
     ways = {"vae": paths(vae, *ends), "autoencoder": paths(plain, *ends)}

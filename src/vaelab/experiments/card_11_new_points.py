@@ -10,7 +10,7 @@ from ..evaluation import Estimate
 from .base import Trial, experiment
 from .nearest import coverage, density, distances, drawn, reach
 from .picture import BLUE, GREY, VERMILION, tidy
-from .pixels import Digits, model_of, show
+from .pixels import LONG, Digits, model_of, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ COPY = 0.25  # of the median distance of held-out rows to the nearest training r
 def measure(trial: Trial) -> None:
     """Coverage and density; distances to the nearest training row beside those of held-out rows; copies."""
     digits = Digits.split(trial)
-    model = model_of(digits, trial)
+    model = model_of(digits, trial, steps=LONG)
     covered, dense = reach(model, digits.reference, trial)
     real = coverage(digits.reference, digits.others)
     trial.claim(

@@ -108,7 +108,8 @@ def measure(trial: Trial) -> None:
     )
     narrower = Estimate.of(bounds["large encoder"] - bounds["small encoder"])
     trial.claim(
-        f"{sum(LARGE)} hidden units in the place of {sum(SMALL)} narrow the amortisation gap by more than 5 standard errors",
+        f"{sum(LARGE)} hidden units in the place of {sum(SMALL)} narrow the amortisation gap by more than 5 standard "
+        "errors",
         narrower.value > 5 * narrower.se,
         gap_small=amortisation["small encoder"],
         gap_large=amortisation["large encoder"],

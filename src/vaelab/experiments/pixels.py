@@ -20,6 +20,7 @@ from ..training import Rows
 from . import lab
 from .base import Trial
 
+LONG = 1500  # steps, where a model is judged by what it generates: after 500 its codes do not fill the prior yet
 LATENTS, SCALE = 10, 0.15  # sigma of p(x | z), fixed: pixels lie in [0, 1]
 
 
