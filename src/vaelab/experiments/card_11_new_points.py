@@ -65,7 +65,7 @@ def measure(trial: Trial) -> None:
         limit=limit,
     )
     trial.show(
-        "decoder means are smooth, and lie nearer to the data than new data do",
+        "distance of decoder means, without the likelihood's noise, to the nearest training row",
         means=Estimate.of(far["means"].double()),
         held_out=Estimate.of(held.double()),
         share_of_held_out_rows_nearer_than_the_limit=(held < limit).double().mean().item(),
