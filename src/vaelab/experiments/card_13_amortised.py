@@ -17,7 +17,7 @@ from ..part import inference
 from . import lab
 from .base import Trial, experiment
 from .grid import log_evidence, trapezoid
-from .picture import BLUE, GREEN, GREY, VERMILION, tidy
+from .picture import GREY, VERMILION, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,8 +130,8 @@ def measure(trial: Trial) -> None:
         best = [bounds["row by row"], bounds["row by row"], bounds["row by row"], bounds["row by row, full"]]
         approximation = [(evidence - b).mean().item() for b in best]
         lost = [max(0.0, (b - bounds[name]).mean().item()) for name, b in zip(names, best)]
-        axis.barh(names, approximation, color=[GREY, GREY, GREY, GREEN], label="approximation gap")
-        axis.barh(names, lost, left=approximation, color=[VERMILION, BLUE, BLUE, BLUE], label="amortisation gap")
+        axis.barh(names, approximation, color=GREY, label="approximation gap")
+        axis.barh(names, lost, left=approximation, color=VERMILION, label="amortisation gap")
         axis.invert_yaxis()
         tidy(axis, "log p(x) - ELBO, nats per row (held-out)", "", legend="lower right")
 
