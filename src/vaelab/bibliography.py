@@ -48,6 +48,10 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "likelihood": {
         "bernoulli": (KINGMA,),
+        "autoregressive-bernoulli": (
+            "Gulrajani et al. 2017, PixelVAE: A Latent Variable Model for Natural Images (ICLR)",
+            "Chen et al. 2017, Variational Lossy Autoencoder (ICLR)",
+        ),
         "gaussian": (
             KINGMA,
             "Rybkin, Daniilidis & Levine 2021, Simple and Effective VAE Training with Calibrated Decoders (ICML)",

@@ -75,12 +75,15 @@ def _weighted(spec: Spec, options: TrainOptions, steps_per_epoch: int) -> Spec:
     return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
 
 
-def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood]) -> Schema:
+def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood], asked: bool = True) -> Schema:
     """Return the schema under which a likelihood of categories reads integers as codes, one of counts as counts.
 
-    Else the same one: what does not fit is refused later, by name.
+    One of binary images that comes with the recipe, not `asked` for, gets grey images drawn to 0 or 1 afresh. Else
+    the same schema: what does not fit is refused later, by name.
     """
     schema = splits.schema
+    if not asked and likelihood.values == ("binary",) and (schema.layout, schema.values) == ("image", "integer"):
+        return schema.replace(values="binary", binarize="stochastic")
     if schema.values not in likelihood.values and "count" in likelihood.values:
         return as_counts(schema, splits.by_name().values()) or schema
     if schema.values == "integer" and likelihood.values == ("category",):
@@ -109,7 +112,7 @@ def _not_for(likelihood: Likelihood | type[Any], schema: Schema) -> UsageError:
     has, name = schema.values, likelihood.__name__ if isinstance(likelihood, type) else type(likelihood).__name__
     grid = "" if has in ("real", "count") else f", {schema.low}..{schema.high}"
     fit = choose_likelihood(schema)[0]
-    binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
+    binarize = ", or --binarize stochastic" if likelihood.values == ("binary",) and schema.layout == "image" else ""
     return UsageError(
         f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
         f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."

@@ -33,7 +33,8 @@ class TrainOptions:
     likelihood: str | None = None
     """p(x | z): bernoulli, gaussian:scale=shared, laplace, student-t, categorical, discretized-logistic,
     logistic-mixture:components=10, continuous-bernoulli, poisson, negative-binomial,
-    zero-inflated-poisson, zero-inflated-negative-binomial (default: by the data)."""
+    zero-inflated-poisson, zero-inflated-negative-binomial, autoregressive-bernoulli:radius=3,width=8
+    (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None

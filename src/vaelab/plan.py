@@ -204,7 +204,8 @@ def plan_run(source: Any, **options: Any) -> Plan:
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
-    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part))
+    asked = chosen.likelihood is not None
+    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part, asked))
     classes: dict[str, Any] = {}
     if "classes" in recipe.parts:
         rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)

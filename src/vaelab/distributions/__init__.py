@@ -1,5 +1,6 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .autoregressive_bernoulli import AutoregressiveBernoulli, causal
 from .code_sequence import CodeSequence
 from .codes import CodeMasses, NearestCode
 from .columns import Columns
@@ -18,6 +19,7 @@ from .sphere import UniformSphere
 from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
+    "AutoregressiveBernoulli",
     "CodeMasses",
     "CodeSequence",
     "Columns",
@@ -34,6 +36,7 @@ __all__ = [
     "UniformSphere",
     "VonMisesFisher",
     "ZeroInflated",
+    "causal",
     "closed_form_kl",
     "comparable",
     "comparable_anywhere",

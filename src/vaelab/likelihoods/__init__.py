@@ -1,5 +1,6 @@
 """p(x | z): one file per family."""
 
+from .autoregressive_bernoulli import AutoregressiveBernoulli
 from .base import Likelihood
 from .bernoulli import Bernoulli
 from .categorical import Categorical
@@ -15,6 +16,7 @@ from .student_t import StudentT
 from .zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
+    "AutoregressiveBernoulli",
     "Bernoulli",
     "Categorical",
     "Columns",
