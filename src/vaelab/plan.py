@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,7 +93,7 @@ class Plan:
     def rehearse(self) -> None:
         """Raise UsageError where model and objective do not fit together."""
         few = self.splits.train.take(list(range(min(10, len(self.splits.train)))))
-        with self._threads(), memory_said("this model"):
+        with suppress(EnvironmentFault), self._threads(), memory_said("this model"):  # `run` says it, with figures
             rehearse(self.model, self.objective, self._training_rows(few), self.settings)
 
     def estimate(self) -> str:
