@@ -42,6 +42,7 @@ LAYERS = (
     "run",
     "verbs",
     "plan",
+    "estimator",
     "comparison_picture",
     "comparison",
     "cli",
