@@ -1,4 +1,4 @@
-"""The scikit-learn face: a transformer, a detector of outliers, an imputer; in pipelines and grid searches as any other."""
+"""The scikit-learn face: a transformer, a detector of outliers, an imputer, as any other in pipelines and searches."""
 
 from .imputer import ImputerVAE
 from .outliers import OutlierVAE

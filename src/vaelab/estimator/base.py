@@ -185,9 +185,11 @@ def seed_from(random_state: Any) -> int:
     """
     if random_state is None:
         return secrets.randbelow(2**31)
-    if isinstance(random_state, Integral) and not 0 <= random_state < 2**32:
-        raise UsageError(f"random_state is {random_state}: expected 0 to 2^32 - 1.")
-    return int(random_state if isinstance(random_state, Integral) else check_random_state(random_state).randint(2**31))
+    if not isinstance(random_state, Integral):
+        return int(check_random_state(random_state).randint(2**31))
+    if not 0 <= (seed := int(random_state)) < 2**32:
+        raise UsageError(f"random_state is {seed}: expected 0 to 2^32 - 1.")
+    return seed
 
 
 def names_of(estimator: BaseEstimator) -> tuple[str, ...]:

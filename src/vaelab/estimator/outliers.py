@@ -79,7 +79,7 @@ class OutlierVAE(OutlierMixin, BaseVAE):
         if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share <= 0.5:
             raise UsageError(f"contamination is {share!r}: expected a share in (0, 0.5].")
         X = self._fit(X)
-        self.offset_ = float(np.quantile(self._log_likelihood(X), share))
+        self.offset_: float = float(np.quantile(self._log_likelihood(X), share))
         return self
 
     def decision_function(self, X: Any) -> Array:
