@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..data import Dataset
 from ..errors import UsageError
 from ..plan import plan_run
+from ..recipes import find
 from ..run import Run
 from ..training import Progress, steps_per_epoch
 from .fill import expected
@@ -27,8 +28,14 @@ from .rows import new_rows, training_rows
 Array = NDArray[Any]
 
 FLOATS = (np.float64, np.float32)
-STEPS, FEWEST, MOST = 5000, 30, 300  # steps in all that are aimed at; passes over the rows, at least and at most
-DECIDES = 10  # fewer validation rows than this say nothing about when to stop: then all rows are trained on
+STEPS = 5000  # that are aimed at
+FEWEST, MOST, BLIND = (
+    30,
+    1000,
+    300,
+)  # passes over the rows: at least, at most, and at most where nothing says when to stop
+WIDTH = (128,)  # of hidden layers
+DECIDES = 10  # fewer validation rows than this cannot say when to stop: then all rows are trained on
 PASSED = ("hidden", "recipe", "prior", "posterior", "likelihood", "objective", "beta", "batch_size", "lr")
 
 
@@ -45,7 +52,7 @@ class BaseVAE(BaseEstimator):
         self,
         n_components: int | Sequence[int] | None = None,
         *,
-        hidden: int | Sequence[int] = (128,),
+        hidden: int | Sequence[int] | None = None,
         recipe: str = "vae",
         prior: str | None = None,
         posterior: str | None = None,
@@ -90,6 +97,8 @@ class BaseVAE(BaseEstimator):
 
     def _fit(self, X: Any) -> Array:
         """Train, and return the rows as they were checked."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)  # a fit that fails leaves nothing half of the one before
         self._check_parameters()
         X = self._checked(X, reset=True)
         seed = seed_from(self.random_state)
@@ -154,18 +163,24 @@ class BaseVAE(BaseEstimator):
     def _options(self, rows: int) -> dict[str, Any]:
         """Return what `vaelab.train` is told."""
         told = {name: value for name in PASSED if (value := getattr(self, name)) is not None}
-        told["hidden"] = _several(told["hidden"])
+        recipe = find(self.recipe)
+        if self.hidden is not None:
+            told["hidden"] = _several(self.hidden)
+        elif "hidden" not in recipe.parts:
+            told["hidden"] = WIDTH
         if self.n_components is not None:
             sizes = _several(self.n_components)
             told["latent_dim"] = sizes if len(sizes) > 1 else sizes[0]
         few = 0 < self.validation < 1 and round(self.validation * rows) < DECIDES
         told["validation"] = 0 if few else self.validation
-        told["epochs"] = self.max_iter or passes(rows, self.batch_size or 100)
-        if self.options:
-            told |= self.options
-            if "minutes" in self.options:
-                del told["epochs"]
-        return told
+        if self.max_iter is not None:
+            told["epochs"] = self.max_iter
+        elif recipe.pace is None and "minutes" not in (self.options or {}):
+            told["epochs"] = passes(rows, self.batch_size or 100, MOST if told["validation"] else BLIND)
+        return told | dict(self.options or {})
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "run_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -173,9 +188,9 @@ class BaseVAE(BaseEstimator):
         return tags
 
 
-def passes(rows: int, batch_size: int) -> int:
-    """Return the passes over the rows that make about 5,000 steps: 30 at least, 300 at most."""
-    return min(MOST, max(FEWEST, round(STEPS / steps_per_epoch(rows, batch_size))))
+def passes(rows: int, batch_size: int, most: int) -> int:
+    """Return the passes over the rows that make about 5,000 steps, but 30 at least and `most` at most."""
+    return min(most, max(FEWEST, round(STEPS / steps_per_epoch(rows, batch_size))))
 
 
 def seed_from(random_state: Any) -> int:

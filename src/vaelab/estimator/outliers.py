@@ -32,7 +32,7 @@ class OutlierVAE(OutlierMixin, BaseVAE):
         n_components: int | Sequence[int] | None = None,
         *,
         contamination: float = 0.1,
-        hidden: int | Sequence[int] = (128,),
+        hidden: int | Sequence[int] | None = None,
         recipe: str = "vae",
         prior: str | None = None,
         posterior: str | None = None,
@@ -89,3 +89,6 @@ class OutlierVAE(OutlierMixin, BaseVAE):
     def predict(self, X: Any) -> Array:
         """Return -1 for outliers and 1 for the others, (n_samples,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "offset_")

@@ -39,4 +39,4 @@ def new_rows(x: NDArray[Any], schema: Schema) -> Dataset:
 
 
 def _tensor(x: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.array(x, dtype=np.float64))  # a copy: what is handed in may be read-only
+    return torch.from_numpy(np.array(x, dtype=np.float64, order="C"))  # a copy: x may be read-only

@@ -15,12 +15,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
     """x -> E[z | x]: rows of numbers to the means of q(z | x), and back; with log p(x), draws, and gaps filled.
 
     n_components  latent dimensions (default: a quarter of the features, from 2 to 20); of each layer "20,10" as a tuple
-    hidden        widths of the hidden layers; () for a linear model
+    hidden        widths of the hidden layers (default: 128, or the recipe's); () for a linear model
     recipe, prior, posterior, likelihood, objective, beta, batch_size, lr   as for `vaelab.train`. Features are real
                   numbers, standardised by the training rows, unless a likelihood of others is named
     missing       "refuse" NaN, or "model": p(x_observed) is trained, scored and encoded
     samples       K, the draws behind `score`, `score_samples` and `impute`
-    max_iter      passes over the rows (default: about 5,000 steps, 30 to 300 passes)
+    max_iter      passes over the rows (default: about 5,000 steps; 30 passes to 1,000, or 300 without validation rows)
     validation    share of the rows that say when to stop; all rows are trained on where it makes fewer than 10
     options       whatever else `vaelab.train` takes, {"warmup": 5}
     random_state  of weights, split, order and noise; None is new each time, and leaves NumPy's generator alone
