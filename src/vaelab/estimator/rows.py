@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..data import Dataset, Schema
 from ..data.arrays import grid_of, under
 from ..data.schema import Values
+from ..data.words import show
 from ..errors import DataError
 from ..parts import parse
 
@@ -20,10 +21,11 @@ NAME = "X"
 def training_rows(x: NDArray[Any], names: tuple[str, ...], likelihood: str | None) -> Dataset:
     """Return rows (N, D) to train on: real numbers wherever the likelihood can take them, whatever the numbers are.
 
-    A likelihood of 0/1, of integers or of counts gets these, the grid being the values that occur.
+    A likelihood of 0/1, of integers or of counts gets these, the grid being the values that occur. Raises DataError for
+    a column without a value.
     """
-    if np.isnan(x).all():
-        raise DataError(f"{NAME}: every value is missing.")
+    for empty in np.flatnonzero(np.isnan(x).all(0)):
+        raise DataError(f"{NAME}: column {show(names[empty])} has no value in any row. Leave it out.")
     kind: tuple[Values, int | None, int | None] = ("real", None, None)
     if likelihood is not None and "real" not in parse("likelihood", likelihood).part.values:
         seen = x[~np.isnan(x)]
