@@ -4,18 +4,27 @@ from .collapse import active_units, mutual_information
 from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
+from .factors import Disentanglement, disentanglement
+from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
     "NO_DENSITY",
     "Diagnosis",
+    "Disentanglement",
     "Estimate",
     "Evaluation",
+    "Features",
     "Finding",
     "RowValues",
+    "SampleMeasures",
     "active_units",
+    "compare_samples",
     "diagnose",
+    "disentanglement",
     "evaluate_model",
     "evidence_rows",
     "judged_rows",
+    "median_distance",
     "mutual_information",
+    "nearer_share",
 ]

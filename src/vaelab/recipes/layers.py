@@ -167,7 +167,7 @@ def very_deep(
         raise UsageError("recipe very-deep learns its own p(z); --prior cannot change it.")
     shape, px = tuple(shape), parse("likelihood", likelihood)
     outputs = px.part.outputs(shape, **px.arguments)
-    if len(shape) != 3 or px.arguments.get("categories") or outputs[-3:] != shape:
+    if len(shape) != 3 or outputs[-2:] != shape[1:]:
         raise UsageError(
             f"recipe very-deep is for images with a likelihood of pixels, not for x of shape {shape} under {px}. "
             "Use the recipe ladder."

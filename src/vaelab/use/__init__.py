@@ -4,12 +4,14 @@ from .classify import accuracy, classify
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
 from .interpolate import path_through
+from .measure import Measures, measure
 from .reconstruct import reconstruct
 from .refit import log_prior, refit
 from .score import score
 
 __all__ = [
     "Codes",
+    "Measures",
     "accuracy",
     "classify",
     "decode",
@@ -17,6 +19,7 @@ __all__ = [
     "generate",
     "generate_blocks",
     "log_prior",
+    "measure",
     "path_through",
     "reconstruct",
     "refit",
