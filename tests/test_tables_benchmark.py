@@ -36,7 +36,9 @@ def test_no_judged_row_of_novelty_was_fitted(tables: ModuleType) -> None:
 
 
 def test_a_small_run_prints_a_row_for_each_way(tables: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(tables, "METHODS", {"forest": lambda seed, shared: IsolationForest(n_estimators=10, random_state=seed)})
+    monkeypatch.setattr(
+        tables, "METHODS", {"forest": lambda seed, shared: IsolationForest(n_estimators=10, random_state=seed)}
+    )
     tables.anomalies(2, "two cultivars")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| data | rows | forest |"
