@@ -41,6 +41,7 @@ _HOME = {
 _SPACES = (
     "data",
     "distributions",
+    "estimator",
     "likelihoods",
     "models",
     "networks",
@@ -69,6 +70,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from . import data as data
     from . import distributions as distributions
+    from . import estimator as estimator
     from . import likelihoods as likelihoods
     from . import models as models
     from . import networks as networks
