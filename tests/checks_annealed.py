@@ -87,3 +87,13 @@ def weights_are_unbiased() -> None:
     for name, weight in (("up", (up - log_ratio).exp()), ("down", (down + log_ratio).exp())):
         error = weight.std().item() / math.sqrt(K)
         assert abs(weight.mean().item() - 1) < 5 * error < 0.03, f"{name}: {weight.mean():.4f} ± {error:.4f}, not 1"
+
+
+@check
+def simulated_rows_know_their_z() -> None:
+    """x - W z - m is the noise of the decoder, of deviation 0.05."""
+    o = linear(scale=0.05)
+    rows, z = simulated(o.model, real_rows(normal(2, 5)), 300)
+    rest = (rows.data - z @ o.w.T - o.m) / 0.05
+    assert abs(rest.var().item() - 1) < 5 * math.sqrt(2 / 1500), f"variance {rest.var():.3f} of the decoder's, not 1"
+    assert abs(z.mean().item() - o.loc) < 5 * o.tau / math.sqrt(600), "z is not of the prior"
