@@ -1,5 +1,6 @@
 """How good a model is: bounds and evidence with standard errors, what its latents carry, and what ails it."""
 
+from .annealed import Annealed, annealed_rows, simulated
 from .collapse import active_units, mutual_information
 from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
@@ -9,6 +10,7 @@ from .samples import Features, SampleMeasures, compare_samples, median_distance,
 
 __all__ = [
     "NO_DENSITY",
+    "Annealed",
     "Diagnosis",
     "Disentanglement",
     "Estimate",
@@ -18,6 +20,7 @@ __all__ = [
     "RowValues",
     "SampleMeasures",
     "active_units",
+    "annealed_rows",
     "compare_samples",
     "diagnose",
     "disentanglement",
@@ -27,4 +30,5 @@ __all__ = [
     "median_distance",
     "mutual_information",
     "nearer_share",
+    "simulated",
 ]

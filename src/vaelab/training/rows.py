@@ -73,10 +73,14 @@ class Rows:
 
     def first(self, most: int) -> Rows:
         """Return the first rows, at most this many."""
+        return self.some(slice(most))
+
+    def some(self, index: Tensor | slice) -> Rows:
+        """Return the rows at these indices."""
         some = copy.copy(self)
-        some.data = self.data[:most]
-        some.observed = None if self.observed is None else self.observed[:most]
-        some.condition = None if self.condition is None else self.condition[:most]
+        some.data = self.data[index]
+        some.observed = None if self.observed is None else self.observed[index]
+        some.condition = None if self.condition is None else self.condition[index]
         return some
 
     def at(self, index: Tensor | slice, noise: Noise | None = None) -> Batch:
