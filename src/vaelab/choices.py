@@ -8,7 +8,7 @@ from torch import nn
 
 from .data import Schema, as_counts, choose_likelihood
 from .errors import UsageError
-from .likelihoods import Likelihood
+from .likelihoods import Columns, Likelihood
 from .options import TrainOptions
 from .parts import Spec, known, parse, takes
 from .recipes import DEFAULTS, Recipe
@@ -52,7 +52,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _with_levels(spec: Spec, schema: Schema) -> Spec:
     """Return a likelihood on a grid with the number of levels of the data, unless it was given."""
-    if spec.part.levels is None or schema.values in ("real", "count"):
+    if spec.part.levels is None or schema.values in ("real", "count", "mixed"):
         return spec
     return Spec(spec.role, spec.name, spec.part, {spec.part.levels: schema.levels, **spec.arguments})
 
@@ -77,6 +77,8 @@ def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood]) -> Sch
     Else the same one: what does not fit is refused later, by name.
     """
     schema = splits.schema
+    if schema.kinds:
+        return schema
     if schema.values not in likelihood.values and "count" in likelihood.values:
         return as_counts(schema, splits.by_name().values()) or schema
     if schema.values == "integer" and likelihood.values == ("category",):
@@ -91,16 +93,27 @@ def check_support(model: nn.Module, schema: Schema) -> None:
         return
     name, has = type(likelihood).__name__, schema.values
     if has not in likelihood.values:
-        grid = "" if has in ("real", "count") else f", {schema.low}..{schema.high}"
+        grid = "" if has in ("real", "count", "mixed") else f", {schema.low}..{schema.high}"
         fit = choose_likelihood(schema)[0]
         binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
         raise UsageError(
             f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
             f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
         )
+    if isinstance(likelihood, Columns):
+        _check_columns(likelihood, schema)
     levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels
-    if has not in ("real", "count") and levels != schema.levels:
+    if has not in ("real", "count", "mixed") and levels != schema.levels:
         raise UsageError(
             f"{schema.name} has {schema.levels} levels, but the likelihood has {likelihood.levels}={levels}. "
             f"Use {likelihood.levels}={schema.levels}."
         )
+
+
+def _check_columns(likelihood: Columns, schema: Schema) -> None:
+    """Refuse laws of columns that are not those of what the columns hold: as many levels, masses for masses."""
+    for name, field, kind in zip(schema.columns or (), schema.kinds, likelihood.kinds):
+        ours, theirs = field.family.removeprefix("low-rank-"), kind.removeprefix("low-rank-")
+        masses = ours.startswith(("categorical", "ordinal", "spike"))
+        if theirs != ours and (masses or ("=" in theirs and not theirs.startswith("gaussian-mixture"))):
+            raise UsageError(f"columns: column {name} is {field.kind}, {ours}: its law cannot be {theirs}.")

@@ -71,9 +71,12 @@ def write_config(folder: Path, source: str, options: TrainOptions) -> None:
 
 def from_anywhere(options: TrainOptions) -> TrainOptions:
     """Return options that mean the same wherever a later command is run."""
-    if not isinstance(options.validation, str):
-        return options
-    return replace(options, validation=anywhere(options.validation))
+    held_out, file = options.validation, options.columns_file
+    return replace(
+        options,
+        validation=anywhere(held_out) if isinstance(held_out, str) else held_out,
+        columns_file=None if file is None else anywhere(file),
+    )
 
 
 def anywhere(name: str) -> str:

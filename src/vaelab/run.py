@@ -17,17 +17,20 @@ from . import files, use
 from .conditional import Conditional
 from .data import Dataset, Schema, as_real, open_source
 from .data.conditions import describe, read_given
+from .data.given import row_of
 from .data.reading import LABEL
+from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, diagnose, evaluate_model
+from .evaluation import Diagnosis, Evaluation, PerColumn, diagnose, evaluate_model, per_column
 from .folder import MODEL_FILE, read_history, rows_of, write_config
 from .models import Model, SemiSupervised
 from .options import TrainOptions
+from .part import exact
 from .parts import parse, prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
-from .use import Codes
+from .use import Codes, Imputation
 
 
 @dataclass
@@ -194,6 +197,11 @@ class Run:
             raise UsageError(f"this model must be given {describe(self.schema.conditions)}. Add --given NAME=VALUE.")
         return None if given is None else read_given(conditions, given)
 
+    def resamples(self, given: Any) -> bool:
+        """Whether what is given are columns that the model was not trained to be given: they are resampled."""
+        conditional = bool(self.schema.conditions) or isinstance(self.model, SemiSupervised)
+        return given is not None and not conditional and self.schema.columns is not None
+
     def decode(self, z: Any, *, given: str | Mapping[str, Any] | None = None) -> Tensor:
         """Return E[x | z] for places z (N, D), (N, *shape), in the user's units; `given` as for `given`.
 
@@ -219,6 +227,18 @@ class Run:
         """
         return use.reconstruct(self.model, self.data(source)[0], seed=seed)
 
+    def score_columns(
+        self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
+    ) -> PerColumn:
+        """Return `score` split over the columns: what each adds to log p(x), and the divergence of q from p(z).
+
+        >>> split = run.score_columns(samples=10)
+        >>> torch.allclose(split.total, run.score(samples=10))
+        True
+        """
+        rows = Rows(self.data(source)[0], dtype=torch.float64)
+        return per_column(exact(self.model), rows, samples=samples, seed=seed, units=units, **how)
+
     def score(
         self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
     ) -> Tensor:
@@ -230,15 +250,43 @@ class Run:
         """
         return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
+    def impute(
+        self, source: Any = None, *, draws: int = 0, samples: int = 1000, level: float = 0.9, seed: int = 0, **how: Any
+    ) -> Imputation:
+        """Return the rows of a source with their gaps filled from p(x_missing | x_observed): best values and `draws`.
+
+        >>> run.impute(samples=10).missing.any().item()  # nothing is missing here
+        False
+        """
+        rows = self.data(source)[0]
+        return use.impute(self.model, rows, draws=draws, samples=samples, level=level, seed=seed, **how)
+
+    def frame(self, rows: Tensor, *, means: bool = False, like: Any = None) -> Any:
+        """Return rows (N, *shape) in the user's units as a data frame with the user's columns: words, dates, integers.
+
+        A polars frame, or one of the kind of `like`: a pandas or pyarrow table.
+
+        >>> run.frame(run.generate(3)).shape
+        (3, 64)
+        """
+        return as_table(rows, self.schema, means=means, like=like)
+
     def generate(
         self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0, given: Any = None
     ) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`; `given` as for `given`.
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+
+        `given` is the condition of a model that was trained with one (see `given`); of any other the values of columns,
+        {"income": ">50K"}: rows are then drawn from p(x | given) by importance resampling, see `use.generate_given`.
 
         >>> draws, means = run.generate(4), run.generate(4, means=True)
         >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
         (True, False)
         """
+        if self.resamples(given):
+            if means or temperature != 1.0:
+                raise UsageError("columns are given after training by resampling draws: no means, no temperature.")
+            return use.generate_given(self.model, self.schema, n, row_of(self.schema, given), seed=seed)[0]
         return use.generate(
             self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
         )

@@ -4,6 +4,7 @@ from .collapse import active_units, mutual_information
 from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
+from .per_column import PerColumn, per_column
 
 __all__ = [
     "NO_DENSITY",
@@ -11,6 +12,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Finding",
+    "PerColumn",
     "RowValues",
     "active_units",
     "diagnose",
@@ -18,4 +20,5 @@ __all__ = [
     "evidence_rows",
     "judged_rows",
     "mutual_information",
+    "per_column",
 ]

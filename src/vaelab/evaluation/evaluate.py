@@ -129,7 +129,7 @@ def judged_rows(
     values = evidence_rows(model, rows, samples=samples, seed=seed, tick=tick)
     likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
     shifted = units == "user" and not likelihood.discrete
-    shift = rows.schema.log_det(rows.observed, density=True) if shifted else 0.0
+    shift = rows.log_det if shifted else 0.0
     return replace(
         values,
         elbo=values.elbo + shift,

@@ -1,8 +1,10 @@
 """What a trained model is for: one verb, one file."""
 
 from .classify import accuracy, classify
+from .conditional import generate_given
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
+from .impute import Imputation, impute
 from .interpolate import path_through
 from .reconstruct import reconstruct
 from .refit import log_prior, refit
@@ -10,12 +12,15 @@ from .score import score
 
 __all__ = [
     "Codes",
+    "Imputation",
     "accuracy",
     "classify",
     "decode",
     "encode",
     "generate",
     "generate_blocks",
+    "generate_given",
+    "impute",
     "log_prior",
     "path_through",
     "reconstruct",
