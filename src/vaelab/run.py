@@ -22,7 +22,7 @@ from .data.reading import LABEL
 from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, PerColumn, diagnose, evaluate_model, per_column
+from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy, diagnose, evaluate_model, per_column, privacy
 from .folder import MODEL_FILE, read_history, rows_of, write_config
 from .models import Model, SemiSupervised
 from .options import TrainOptions
@@ -290,6 +290,18 @@ class Run:
         return use.generate(
             self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
         )
+
+    def privacy(self, n: int = 5000, *, seed: int = 0) -> Privacy:
+        """Return how near n drawn rows lie to training rows, against rows held out: copies, closest records.
+
+        >>> run.privacy(100).copies
+        0
+        """
+        known = self._known()
+        held_out = known.get("test", known.get("validation"))
+        if "train" not in known or held_out is None:
+            raise UsageError("this run knows no held-out rows. Train with --validation 0.2.")
+        return privacy(self.generate(n, seed=seed), known["train"], held_out, seed=seed)
 
     def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
         """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.

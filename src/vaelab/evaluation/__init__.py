@@ -5,6 +5,7 @@ from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 from .per_column import PerColumn, per_column
+from .privacy import Privacy, privacy
 
 __all__ = [
     "NO_DENSITY",
@@ -13,6 +14,7 @@ __all__ = [
     "Evaluation",
     "Finding",
     "PerColumn",
+    "Privacy",
     "RowValues",
     "active_units",
     "diagnose",
@@ -21,4 +23,5 @@ __all__ = [
     "judged_rows",
     "mutual_information",
     "per_column",
+    "privacy",
 ]

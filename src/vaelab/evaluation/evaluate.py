@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..likelihoods import Likelihood
 from ..training import Rows
 from .collapse import active_units, mutual_information
-from .evidence import RowValues, evidence_rows
+from .evidence import DRAWS, RowValues, evidence_rows
+from .per_column import per_column
 
 NO_DENSITY = "q(z | x) is a point mass, or its density is of another kind than p(z)'s, so there is no bound on log p(x)"
 
@@ -82,6 +84,7 @@ class Evaluation:
     marginal_kl: float | None
     layers: list[Layer] | None = None
     accuracy: Estimate | None = None
+    columns: dict[str, Estimate] | None = None  # of a mixed table: nats of each column where it was observed
     reason: str | None = None
 
     def json(self) -> dict[str, Any]:
@@ -108,6 +111,8 @@ class Evaluation:
         }
         if self.layers is not None:
             document["layers"] = [asdict(layer) for layer in self.layers]
+        if self.columns is not None:
+            document["columns"] = {name: nats.json() for name, nats in self.columns.items()}
         if self.accuracy is not None:
             document["accuracy"] = self.accuracy.json()
         return document if self.reason is None else {**document, "reason": self.reason}
@@ -178,4 +183,12 @@ def evaluate_model(
         kl_form="closed" if values.closed_form else "sampled",
         mutual_information=information and information[0],
         marginal_kl=information and information[1],
+        columns=_by_column(model, rows, units, seed) if rows.schema.kinds else None,
     )
+
+
+def _by_column(model: nn.Module, rows: Rows, units: str, seed: int) -> dict[str, Estimate]:
+    nats = per_column(model, rows, samples=DRAWS, seed=seed, units=units).columns.double().cpu()
+    there = torch.ones_like(nats, dtype=torch.bool) if rows.observed is None else rows.observed.cpu()
+    names = rows.schema.columns or ()
+    return {name: Estimate.of(nats[there[:, i], i]) for i, name in enumerate(names) if bool(there[:, i].any())}

@@ -131,6 +131,8 @@ class Columns(Likelihood):
     torch.Size([7, 4])
     """
 
+    reads_missing = True
+
     def __init__(self, network: nn.Module, shape: Sequence[int], kinds: str | Sequence[str]) -> None:
         super().__init__(network, shape)
         self.kinds = _kinds(kinds)
