@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,9 +39,9 @@ class Ordinal(Likelihood):
         if bins < 2:
             raise UsageError(f"Ordinal: bins must be at least 2, got {bins}.")
         self.bins = bins
-        even = torch.logit(torch.arange(1, bins) / bins)
-        self.first = nn.Parameter(even[0].expand(self.shape).clone())
-        self.log_steps = nn.Parameter(even.diff().log().expand(*self.shape, bins - 2).clone())
+        even = torch.logit(torch.arange(1, bins) / bins)  # thresholds under which all bins are alike
+        self.first = nn.Parameter(torch.full(self.shape, -math.log(bins - 1)))
+        self.log_steps = nn.Parameter(even.diff().log().repeat(*self.shape, 1))
 
     @classmethod
     def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:
