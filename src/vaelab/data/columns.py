@@ -169,9 +169,8 @@ class TextCells:
         bad = (numbers.is_null() & cells.is_not_null()).arg_true()
         if len(bad):
             new = new or form == "number"
-            words = np.array(cells.fill_null("").to_list(), dtype=str)
             if not new and filled.n_unique() == 1:
-                return _word(name, words)
+                return _word(name, np.array(cells.fill_null("").to_list(), dtype=str))
             if new or len(bad) * 2 < len(filled) or self._like_numbers(cells, bad.to_list()):
                 self._refuse(name, cells, bad.to_list())
             return self._times(name, strict=False)
@@ -189,7 +188,10 @@ class TextCells:
 
         cells = self.frame[name]
         words = np.array(cells.fill_null("").to_list(), dtype=str)
+        some = cells.drop_nulls().head(100)
         for form in DATES:
+            if some.str.to_datetime(form, strict=False).null_count():
+                continue
             times = cells.str.to_datetime(form, strict=False, time_unit="us")
             if times.null_count() == cells.null_count():
                 seconds = (times.dt.epoch("us").cast(pl.Float64) / 1e6).fill_null(np.nan).to_numpy().copy()

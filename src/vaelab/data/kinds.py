@@ -10,6 +10,7 @@ more than 15 % of the rows. Identifiers and text are not modelled.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,11 +145,11 @@ def infer(column: Column) -> str:
     if column.times is not None:
         return "date"
     if column.words is not None:
-        seen = column.words[column.words != ""]
-        different = len(np.unique(seen))
-        if different == len(seen) >= FEWEST_ROWS:
+        seen = Counter(column.words.tolist())
+        rows = len(column.words) - seen.pop("", 0)
+        if len(seen) == rows >= FEWEST_ROWS:
             return "identifier"
-        return "text" if 2 * different > len(seen) and different > WIDEST_ORDINAL else "category"
+        return "text" if 2 * len(seen) > rows and len(seen) > WIDEST_ORDINAL else "category"
     seen = column.values[~np.isnan(column.values)]
     if not bool((seen == np.rint(seen)).all()):
         return "real"
@@ -214,10 +215,10 @@ def _numbers(source: str, name: str, seen: NDArray[np.float64], kind: str, asked
 def _levels(source: str, column: Column, given: Sequence[str]) -> list[str]:
     """Return the words of a category: those given, in their order, else all that occur, sorted."""
     assert column.words is not None
-    found = sorted({str(word) for word in column.words if word}, key=_order)
+    found = set(column.words.tolist()) - {""}
     where = f"{source}: column {show(column.name)}"
     if given:
-        if unknown := [word for word in found if word not in given]:
+        if unknown := sorted(word for word in found if word not in given):
             raise DataError(f"{where} holds {show(unknown[0])}, which is none of its levels {', '.join(given)}.")
         return list(given)
     if len(found) > MOST_LEVELS:
@@ -225,7 +226,7 @@ def _levels(source: str, column: Column, given: Sequence[str]) -> list[str]:
             f"{where} has {len(found):,} different words; at most {MOST_LEVELS:,} can be a category. "
             f"Leave it out with {drop(column.name)}."
         )
-    return found
+    return sorted(found, key=_order)
 
 
 def _order(word: str) -> tuple[bool, float, str]:
@@ -240,7 +241,7 @@ def codes(levels: Sequence[str], words: NDArray[Any]) -> NDArray[np.float64]:
     """Return the place of each word in the list, (N,), NaN for the empty word, -1 for one that is not there."""
     places = {word: float(i) for i, word in enumerate(levels)}
     places[""] = np.nan
-    return np.array([places.get(str(word), -1.0) for word in words], dtype=np.float64)
+    return np.array([places.get(word, -1.0) for word in words.tolist()], dtype=np.float64)
 
 
 def known_codes(source: str, name: str, field: Levels, words: NDArray[Any], unseen: str) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ def impute(
     rows = Rows(data, dtype=torch.float64).drawn(seed, shared=True)
     block = max(1, NUMBERS // (samples * schema.dims))
     with inference(twin):
-        for done, some in enumerate(gaps.split(block)):
+        for done, some in enumerate(gaps.split(block) if len(gaps) else ()):
             batch, gap = rows.at(some), missing[some]
             noise = RowNoise(seed, some.tolist())
             terms = twin.terms(
