@@ -32,8 +32,6 @@ LIKELIHOODS = {
     "gaussian, entry": (likelihoods.Gaussian, {"scale": "entry"}, None),
     "gaussian, network": (likelihoods.Gaussian, {"scale": "network"}, None),
     "gaussian, optimal": (likelihoods.Gaussian, {"scale": "optimal"}, None),
-    "gaussian-mixture, 1": (likelihoods.GaussianMixture, {"components": 1}, "line"),
-    "gaussian-mixture, 3": (likelihoods.GaussianMixture, {"components": 3}, "line"),
     "ordinal, 2": (likelihoods.Ordinal, {"bins": 2}, [0.0, 1.0]),
     "ordinal, 5": (likelihoods.Ordinal, {"bins": 5}, [0.0, 0.25, 0.5, 0.75, 1.0]),
     "low-rank-categorical": (likelihoods.LowRankCategorical, {"categories": 5, "rank": 3}, range(5)),

@@ -172,7 +172,7 @@ def field_of(source: str, column: Column, asked: Asked | None) -> tuple[Field | 
         return None, column.values, kind
     if kind == "ordinal" and column.words is not None and not (asked and asked.levels):
         raise DataError(
-            f"{source}: column {show(column.name)} holds words: say their order in --columns-file, levels = ."
+            f"{source}: column {show(column.name)} holds words: write their order in --columns-file, levels = [...]."
         )
     if kind in ("category", "ordinal", "boolean") and column.words is not None:
         levels = _levels(source, column, asked.levels if asked else ())
