@@ -65,7 +65,7 @@ def test_the_thresholds_of_an_ordinal_start_as_the_column_is() -> None:
         torch.nn.init.zeros_(p)
     laws = part(torch.zeros(1, 2, dtype=F64)).base_dist.groups
     for k in range(4):
-        mass = laws[0].log_prob(torch.full((1, 2), k / 3, dtype=F64)).exp()[0]
+        mass = laws[0].base_dist.log_prob(torch.full((1, 2), k / 3, dtype=F64)).exp()[0]
         seen = (levels == k).double().mean(0)
         assert (mass - seen).abs().max() < 2e-3
     assert abs(laws[1].base_dist.spike.sigmoid().item() - (spiked == SPIKE).double().mean()) < 1e-3

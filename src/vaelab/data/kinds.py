@@ -1,7 +1,7 @@
 """What each column of a mixed table holds: asked for, or inferred by stated rules.
 
 A column of words is a date where every word is one (2024-05-01, 2024-05-01 13:30:00), an identifier where every word
-differs, text where more than half of the words differ, else a category. Whole numbers are boolean if 0 and 1, ordinal
+differs, text where more than half of the words differ and more than 128 of them, else a category. Whole numbers are boolean if 0 and 1, ordinal
 if they lie on a grid of at most 128 values with ten rows each on average, counts if they begin at 0 and take a tenth of
 the values below their largest, else real numbers. All other numbers are real; with a spike where one value makes up
 more than 15 % of the rows. Identifiers and text are not modelled.
@@ -145,11 +145,11 @@ def infer(column: Column) -> str:
     if column.times is not None:
         return "date"
     if column.words is not None:
-        seen = Counter(column.words.tolist())
-        rows = len(column.words) - seen.pop("", 0)
-        if len(seen) == rows >= FEWEST_ROWS:
+        times = Counter(column.words.tolist())
+        rows = len(column.words) - times.pop("", 0)
+        if len(times) == rows >= FEWEST_ROWS:
             return "identifier"
-        return "text" if 2 * len(seen) > rows and len(seen) > WIDEST_ORDINAL else "category"
+        return "text" if 2 * len(times) > rows and len(times) > WIDEST_ORDINAL else "category"
     seen = column.values[~np.isnan(column.values)]
     if not bool((seen == np.rint(seen)).all()):
         return "real"
