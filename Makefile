@@ -14,8 +14,9 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/vaelab demo
 
+# a process for each core, each with one thread: tests are small, and threads would only wait for each other
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .

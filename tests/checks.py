@@ -18,6 +18,11 @@ SLOW = (  # a tenth of a second and more: last
     "courses_by_hand",
     "decoder_that_ignores_z",
     "symptoms_of_an_exact_model",
+    "a_classifier_tells_what_can_be_told",
+    "codes_that_copy_factors",
+    "codes_that_know_nothing",
+    "a_factor_in_two_dimensions",
+    "gaps_of_known_size",
 )
 
 CHECKS = dict(sorted(exact.CHECKS.items(), key=lambda item: (item[0] in SLOW, item[1].__module__ != "checks_model")))

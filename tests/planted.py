@@ -4,6 +4,9 @@
 errors whose name holds it, every check that catches them, and its message. Exit 1 if one is not caught or no
 longer fits the source. Caught is by an assertion, or an exception of the mathematics; an error that does not
 parse, or names something unknown, counts as broken, not as caught.
+
+`by` of an error names the check that is to catch it, and is tried first; `python tests/planted.py --name-checks` writes
+the first that does into the files of the errors that have none.
 """
 
 from __future__ import annotations
@@ -61,13 +64,22 @@ def preload() -> None:
 
     torch.set_num_threads(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what optimisers need
-    for name in ("numpy", "polars", "narwhals", "PIL.Image", "sklearn.datasets", "safetensors.torch"):
+    for name in (
+        "numpy",
+        "polars",
+        "narwhals",
+        "PIL.Image",
+        "sklearn.datasets",
+        "sklearn.ensemble",
+        "sklearn.feature_selection",
+        "safetensors.torch",
+    ):
         with contextlib.suppress(ImportError):
             __import__(name)
 
 
-def run_checks(package: Path, every: bool) -> dict[str, Any]:
-    """Run the checks on this copy, up to the first that fails, or `every` one.
+def run_checks(package: Path, every: bool, by: str = "") -> dict[str, Any]:
+    """Run the checks on this copy, `by` first, up to the first that fails, or `every` one.
 
     Returns {"failed": {check: message}, "broken": message or None}.
     """
@@ -85,9 +97,9 @@ def run_checks(package: Path, every: bool) -> dict[str, Any]:
         from checks import CHECKS
     except Exception:
         return {"failed": failed, "broken": traceback.format_exc(limit=-1)}
-    for name, check in CHECKS.items():
+    for name in sorted(CHECKS, key=lambda name: name != by):
         try:
-            check()
+            CHECKS[name]()
         except BROKEN:
             return {"failed": failed, "broken": f"{name}: {traceback.format_exc(limit=-1)}"}
         except Exception as error:
@@ -97,28 +109,28 @@ def run_checks(package: Path, every: bool) -> dict[str, Any]:
     return {"failed": failed, "broken": None}
 
 
-def start(package: Path, result: Path, every: bool) -> int:
+def start(package: Path, result: Path, every: bool, by: str) -> int:
     """Fork a child that runs the checks and writes what it found; return its process id."""
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     try:
-        result.write_text(json.dumps(run_checks(package, every)))
+        result.write_text(json.dumps(run_checks(package, every, by)))
     finally:
         os._exit(0)
 
 
-def run_all(todo: list[tuple[str, Path]], folder: Path, every: bool) -> dict[str, dict[str, Any]]:
-    """Run the checks on each copy, a few at a time; return what was found by name."""
+def run_all(todo: list[tuple[dict[str, str], Path]], folder: Path, every: bool) -> dict[str, dict[str, Any]]:
+    """Run the checks on the copy of each error, a few at a time; return what was found by name."""
     found: dict[str, dict[str, Any]] = {}
     running: dict[int, tuple[str, Path, float]] = {}
     waiting = list(enumerate(todo))
     while waiting or running:
         while waiting and len(running) < JOBS:
-            number, (name, package) = waiting.pop(0)
+            number, (error, package) = waiting.pop(0)
             result = folder / f"{number}.json"
-            running[start(package, result, every)] = (name, result, time.monotonic())
+            running[start(package, result, every, error.get("by", ""))] = (error["name"], result, time.monotonic())
         for child, (name, result, began) in list(running.items()):
             late = time.monotonic() - began > LIMIT
             if late:
@@ -138,15 +150,29 @@ def copy(folder: Path, name: str, source: Path) -> Path:
     return package
 
 
+def name_checks(found: dict[str, dict[str, Any]]) -> None:
+    """Write the first check that caught an error beside its name, where none is named."""
+    named = {error["name"] for error in errors() if "by" in error}
+    for path in (TESTS / "planted_errors").glob("*.toml"):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            name = tomllib.loads(line)["name"] if line.startswith("name = ") else None
+            if name in found and name not in named and found[name]["failed"]:
+                lines[number] += f"\nby = {json.dumps(next(iter(found[name]['failed'])))}"
+        path.write_text("\n".join(lines) + "\n")
+
+
 def main(word: str = "") -> int:
     """Print the table; return the exit status."""
     began = time.monotonic()
-    listed = [error for error in errors() if word in error["name"]]
+    naming = word == "--name-checks"
+    listed = [error for error in errors() if naming or word in error["name"]]
+    word = "" if naming else word
     preload()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         unchanged = copy(folder, "unchanged", SOURCE)
-        sound = run_all([("unchanged", unchanged)], folder, True)["unchanged"]
+        sound = run_all([({"name": "unchanged"}, unchanged)], folder, True)["unchanged"]
         if sound["failed"] or sound["broken"]:
             print("The checks fail on the unchanged source:")
             print(
@@ -163,9 +189,11 @@ def main(word: str = "") -> int:
             except ValueError as why:
                 misfits.append(str(why))
             else:
-                todo.append((error["name"], package))
+                todo.append((error, package))
         found = run_all(todo, folder, bool(word))
-    return table([name for name, _ in todo], found, misfits, time.monotonic() - began, messages=bool(word))
+    if naming:
+        name_checks(found)
+    return table([error["name"] for error, _ in todo], found, misfits, time.monotonic() - began, messages=bool(word))
 
 
 def table(

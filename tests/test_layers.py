@@ -31,6 +31,7 @@ LAYERS = (
     "evaluation",
     "use",
     "parts",
+    "bibliography",
     "recipes",
     "options",
     "splits",

@@ -31,6 +31,7 @@ _HOME = {
     "impute": "verbs",
     "interpolate": "verbs",
     "load": "run",
+    "measure": "verbs",
     "plan_run": "plan",
     "reconstruct": "verbs",
     "refit": "verbs",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from .verbs import generate as generate
     from .verbs import impute as impute
     from .verbs import interpolate as interpolate
+    from .verbs import measure as measure
     from .verbs import reconstruct as reconstruct
     from .verbs import refit as refit
     from .verbs import save as save

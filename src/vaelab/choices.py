@@ -52,7 +52,11 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _with_levels(spec: Spec, schema: Schema) -> Spec:
     """Return a likelihood on a grid with the number of levels of the data, unless it was given."""
-    if spec.part.levels is None or schema.values in ("real", "count", "mixed"):
+    if spec.part.levels is None:
+        return spec
+    if schema.values in ("real", "count", "mixed"):
+        if spec.part.levels not in spec.arguments:
+            raise _not_for(spec.part, schema)
         return spec
     return Spec(spec.role, spec.name, spec.part, {spec.part.levels: schema.levels, **spec.arguments})
 
@@ -91,15 +95,9 @@ def check_support(model: nn.Module, schema: Schema) -> None:
     likelihood = getattr(model, "likelihood", None)
     if not isinstance(likelihood, Likelihood):
         return
-    name, has = type(likelihood).__name__, schema.values
+    has = schema.values
     if has not in likelihood.values:
-        grid = "" if has in ("real", "count", "mixed") else f", {schema.low}..{schema.high}"
-        fit = choose_likelihood(schema)[0]
-        binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
-        raise UsageError(
-            f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
-            f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
-        )
+        raise _not_for(likelihood, schema)
     if isinstance(likelihood, Columns):
         _check_columns(likelihood, schema)
     levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels
@@ -117,3 +115,15 @@ def _check_columns(likelihood: Columns, schema: Schema) -> None:
         masses = ours.startswith(("categorical", "ordinal", "spike"))
         if theirs != ours and (masses or ("=" in theirs and not theirs.startswith("gaussian-mixture"))):
             raise UsageError(f"columns: column {name} is {field.kind}, {ours}: its law cannot be {theirs}.")
+
+
+def _not_for(likelihood: Likelihood | type[Any], schema: Schema) -> UsageError:
+    """Return what to say of a likelihood that is for other values."""
+    has, name = schema.values, likelihood.__name__ if isinstance(likelihood, type) else type(likelihood).__name__
+    grid = "" if has in ("real", "count", "mixed") else f", {schema.low}..{schema.high}"
+    fit = choose_likelihood(schema)[0]
+    binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
+    return UsageError(
+        f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
+        f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
+    )

@@ -89,6 +89,8 @@ class TrainOptions:
     """Training rows whose label is used, by recipes that learn classes (default: all that have one)."""
     condition: str | None = None
     """What the model is given beside x: label, or columns of a table, "kind,age"; they are not modelled."""
+    augment: str | None = None
+    """Move training images at each use: flip (left-right), crop=2 (shift by up to 2 pixels), "flip,crop=2"."""
     missing: str | None = None
     """Words that mean a missing value, "unknown,n/a", besides the empty cell, NA, NaN, nan, ?, null and None."""
     inf_as_missing: bool = False

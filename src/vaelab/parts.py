@@ -56,8 +56,8 @@ def known(role: str) -> dict[str, type[Any]]:
     space = NAMESPACES[role]
     classes = {name: getattr(space, name) for name in space.__all__ if inspect.isclass(getattr(space, name))}
     parts = {name: part for name, part in classes.items() if _buildable(part)}
-    if role == "network":  # those that go from any shape to any other; the rest wrap another one
-        parts = {name: part for name, part in parts.items() if takes(part, "inputs") and takes(part, "outputs")}
+    if role == "network":  # those that go from any shape to any other by hidden layers; the rest are pieces of others
+        parts = {name: part for name, part in parts.items() if takes(part, "inputs") and takes(part, "hidden")}
     return {kebab(name): part for name, part in parts.items()}
 
 
@@ -103,6 +103,10 @@ def parse(role: str, text: str) -> Spec:
         expected = inspect.get_annotations(parts[name].__init__).get(key)
         if not fits(arguments[key], expected):
             raise UsageError(f"{role} {name}: {key} is {value}, expected {expected}.")
+    for key in allowed:
+        needed = inspect.signature(parts[name].__init__).parameters[key].default is inspect.Parameter.empty
+        if needed and key not in arguments and key != getattr(parts[name], "levels", None):  # levels: by the data
+            raise UsageError(f"{role} {name} needs {key}: write {name}:{key}=...")
     return Spec(role, name, parts[name], arguments)
 
 

@@ -21,6 +21,7 @@ from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
 from .training import (
+    Augment,
     History,
     Keeper,
     Progress,
@@ -29,6 +30,7 @@ from .training import (
     check_memory,
     memory_said,
     optimise,
+    rehearse,
     steps_per_epoch,
     time_per_step,
 )
@@ -89,12 +91,18 @@ class Plan:
         """The number of latent dimensions of each stochastic layer, from x upwards: "20 + 10"."""
         return " + ".join(f"{size:,}" for size in getattr(self.model, "sizes", [self.latent_dim]))
 
+    def rehearse(self) -> None:
+        """Raise UsageError where model and objective do not fit together."""
+        few = self.splits.train.take(list(range(min(10, len(self.splits.train)))))
+        with self._threads(), memory_said("this model"):
+            rehearse(self.model, self.objective, self._training_rows(few), self.settings)
+
     def estimate(self) -> str:
         """Return how long training will take, from a few steps on a copy of the model."""
         if self.settings.minutes is not None:
             return f"time     {self.settings.minutes:g} minutes, as asked"
         with self._threads():
-            step = time_per_step(self.model, self.objective, self._rows(self.splits.train), self.settings)
+            step = time_per_step(self.model, self.objective, self._training_rows(self.splits.train), self.settings)
         epochs = self.settings.planned_epochs(len(self.splits.train)) or 0
         steps = epochs * steps_per_epoch(len(self.splits.train), self.settings.batch_size)
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
@@ -113,7 +121,7 @@ class Plan:
                 history = optimise(
                     self.model,
                     self.objective,
-                    self._rows(train),
+                    self._training_rows(train),
                     None if validation is None else self._rows(validation),
                     settings,
                     report,
@@ -126,6 +134,11 @@ class Plan:
 
     def _finished(self, history: History) -> Run:
         return Run(self.model.cpu(), self.splits.schema, self._meta(history), history, self.splits.by_name())
+
+    def _training_rows(self, data: Dataset) -> Rows:
+        rows = self._rows(data)
+        rows.move = Augment.parse(self.options.augment) if self.options.augment else None
+        return rows
 
     def _rows(self, data: Dataset) -> Rows:
         return Rows(data, device=self.device)
@@ -195,6 +208,8 @@ def plan_run(source: Any, **options: Any) -> Plan:
     Settings(**_asked(chosen))  # what is out of range is said before any data are read
     splits = read_splits(source, chosen, real=recipe.real)
     schema = splits.schema
+    if chosen.augment and schema.layout != "image":
+        raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
     # a column of categories is many numbers
     usual = min(20, max(2, schema.dims if schema.kinds else schema.dims // 4))
     latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
@@ -217,7 +232,9 @@ def plan_run(source: Any, **options: Any) -> Plan:
             schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
         )
     check_support(model, splits.schema)
-    return Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+    plan = Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+    plan.rehearse()
+    return plan
 
 
 def _asked(options: TrainOptions) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .part import exact
 from .parts import parse, prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
-from .use import Codes, Imputation
+from .use import Codes, Imputation, Measures
 
 
 @dataclass
@@ -291,17 +291,35 @@ class Run:
             self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
         )
 
-    def privacy(self, n: int = 5000, *, seed: int = 0) -> Privacy:
-        """Return how near n drawn rows lie to training rows, against rows held out: copies, closest records.
+    def privacy(self, n: int = 5000, *, source: Any = None, seed: int = 0) -> Privacy | None:
+        """Return how near n drawn rows lie to training rows, against rows held out (or a source's): copies, distances.
+
+        None where the training rows are not known any more.
 
         >>> run.privacy(100).copies
         0
         """
-        known = self._known()
-        held_out = known.get("test", known.get("validation"))
-        if "train" not in known or held_out is None:
-            raise UsageError("this run knows no held-out rows. Train with --validation 0.2.")
-        return privacy(self.generate(n, seed=seed), known["train"], held_out, seed=seed)
+        held_out, split = self.data(source)
+        if split == "train":
+            raise UsageError("privacy: no rows were held out of training. Give a SOURCE of other rows.")
+        with suppress(VaelabError):
+            return privacy(self.generate(n, seed=seed), self._known()["train"], held_out, seed=seed)
+        return None
+
+    def measure(self, source: Any = None, *, samples: int = 2000, seed: int = 0) -> Measures:
+        """Return how far generated rows are from held-out rows (or a source's), beside how far training rows are.
+
+        >>> found = run.measure(samples=100)
+        >>> found.generated.two_sample.value > found.reference.two_sample.value  # easier to tell from real rows
+        True
+        """
+        held, split = self.data(source)
+        if split == "train":
+            raise UsageError("measure: no rows were held out of training. Give a SOURCE of other rows.")
+        if not self.splits and self.reopen is not None:
+            with suppress(VaelabError):  # without its training rows there is no reference
+                self.splits = self.reopen()
+        return use.measure(self.model, self.splits.get("train"), held, samples=samples, split=split, seed=seed)
 
     def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
         """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .evaluation import Diagnosis, Evaluation
 from .run import Run, load
-from .use import Codes, Imputation
+from .use import Codes, Imputation, Measures
 
 
 def save(run: Run, path: str | Path) -> Path:
@@ -100,6 +100,15 @@ def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:
     torch.Size([4, 8, 8])
     """
     return opened(run).generate(n, **how)
+
+
+def measure(run: Run | str | Path, source: Any = None, **how: Any) -> Measures:
+    """Compare generated rows of a run's model with held-out rows: see `Run.measure`.
+
+    >>> vaelab.measure(run, samples=50).rows
+    50
+    """
+    return opened(run).measure(source, **how)
 
 
 def refit(run: Run | str | Path, source: Any = None, **how: Any) -> Run:

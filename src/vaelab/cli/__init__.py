@@ -38,6 +38,7 @@ COMMANDS = {
     "train": "Data in, run folder out.",
     "evaluate": "Bound, evidence and what the latents carry, with standard errors.",
     "doctor": "What ails a run: findings in plain words, each with the figure that shows it and its remedy.",
+    "measure": "Generated rows against held-out rows: precision, recall, distances, a classifier.",
     "compare": "Runs side by side on the same rows, with errors of the differences.",
     "generate": "New rows: z from the prior, then x from p(x | z).",
     "encode": "Where rows lie in the latent space.",

@@ -1,10 +1,10 @@
 """What each column of a mixed table holds: asked for, or inferred by stated rules.
 
 A column of words is a date where every word is one (2024-05-01, 2024-05-01 13:30:00), an identifier where every word
-differs, text where more than half of the words differ and more than 128 of them, else a category. Whole numbers are boolean if 0 and 1, ordinal
-if they lie on a grid of at most 128 values with ten rows each on average, counts if they begin at 0 and take a tenth of
-the values below their largest, else real numbers. All other numbers are real; with a spike where one value makes up
-more than 15 % of the rows. Identifiers and text are not modelled.
+differs, text where more than half of the words differ and more than 128 of them, else a category. Whole numbers are
+boolean if 0 and 1, ordinal if they lie on a grid of at most 128 values with ten rows each on average, counts if they
+begin at 0 and take a tenth of the values below their largest, else real numbers. All other numbers are real; with a
+spike where one value makes up more than 15 % of the rows. Identifiers and text are not modelled.
 """
 
 from __future__ import annotations

@@ -4,24 +4,33 @@ from .collapse import active_units, mutual_information
 from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
+from .factors import Disentanglement, disentanglement
 from .per_column import PerColumn, per_column
 from .privacy import Privacy, privacy
+from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
     "NO_DENSITY",
     "Diagnosis",
+    "Disentanglement",
     "Estimate",
     "Evaluation",
+    "Features",
     "Finding",
     "PerColumn",
     "Privacy",
     "RowValues",
+    "SampleMeasures",
     "active_units",
+    "compare_samples",
     "diagnose",
+    "disentanglement",
     "evaluate_model",
     "evidence_rows",
     "judged_rows",
+    "median_distance",
     "mutual_information",
+    "nearer_share",
     "per_column",
     "privacy",
 ]

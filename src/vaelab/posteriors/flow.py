@@ -70,10 +70,10 @@ class Flow(Amortized):
         assert given is not None
         d = self.latent_dim
         out = self.parameters_at(given, condition)
-        base = Affine(out[:, :d], bounded(out[:, d : 2 * d]).exp())
-        steps = self._steps(out[:, 2 * d :])
+        base = Affine(out[..., :d], bounded(out[..., d : 2 * d]).exp())
+        steps = self._steps(out[..., 2 * d :])
         order = [*steps, base] if self.kind == "spline" else [base, *steps]
-        return FlowDistribution(order, d, out.shape[:1], out)
+        return FlowDistribution(order, d, out.shape[:-1], out)
 
     def _steps(self, read: Tensor) -> list[Step]:
         if self.kind in ("iaf", "spline"):

@@ -43,10 +43,10 @@ class VonMisesFisher(Amortized):
         """Return q(z | x) for x of shape (B, *X)."""
         assert given is not None
         out = self.parameters_at(given, condition)
-        n = out[:, : self.latent_dim]
+        n = out[..., : self.latent_dim]
         loc = n / torch.linalg.vector_norm(n, dim=-1, keepdim=True).clamp(min=torch.finfo(n.dtype).tiny)
         half = (MOST - LEAST) / 2
         # a network that gives 0 says a k of about latent_dim
         start = math.log(self.latent_dim) - (MOST + LEAST) / 2
-        log_k = (MOST + LEAST) / 2 + bounded(out[:, self.latent_dim] + start, half)
+        log_k = (MOST + LEAST) / 2 + bounded(out[..., self.latent_dim] + start, half)
         return VonMisesFisherDistribution(loc, log_k.exp())

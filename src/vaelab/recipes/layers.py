@@ -12,7 +12,7 @@ from ..models import Chain, Ladder, Residual, TopDown
 from ..networks import Block, Learned, OneHot, Pixels
 from ..objectives import Objective
 from ..parts import Spec, parse
-from ..posteriors import Gaussian
+from ..posteriors import Gaussian, Nearest
 from .base import Shape, dense, recipe
 
 
@@ -65,6 +65,8 @@ def hierarchical(
     """
     shape, dims = tuple(shape), sizes(latent_dim, 2)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
+    if q.part is Nearest:
+        raise UsageError("recipe hierarchical: the codes of the posterior nearest are for one stochastic layer.")
     categories = px.arguments.get("categories")
     posteriors, links, below = [], [], (*shape, categories) if categories else shape
     for number, size in enumerate(dims):
@@ -165,7 +167,7 @@ def very_deep(
         raise UsageError("recipe very-deep learns its own p(z); --prior cannot change it.")
     shape, px = tuple(shape), parse("likelihood", likelihood)
     outputs = px.part.outputs(shape, **px.arguments)
-    if len(shape) != 3 or px.arguments.get("categories") or outputs[-3:] != shape:
+    if len(shape) != 3 or outputs[-2:] != shape[1:]:
         raise UsageError(
             f"recipe very-deep is for images with a likelihood of pixels, not for x of shape {shape} under {px}. "
             "Use the recipe ladder."

@@ -85,6 +85,7 @@ def sections(m: Measured) -> list[Section]:
         ("unusual", "Unusual rows", None if seen is None else _unusual(m, seen)),
         ("latents", "Latent space", latent.latents(m)),
         ("meaning", "What the numbers mean", words.meaning(m)),
+        ("papers", "Papers", words.papers(m)),
     ]
     return [Section(name, title, body) for name, title, body in made if body]
 

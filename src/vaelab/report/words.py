@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from ..bibliography import references
 from ..data.words import count
 from ..evaluation import Evaluation
+from ..parts import kebab
 from .markup import Html, element, joined, paragraph, table
 from .measure import Measured, Seen
-
-KINGMA = "Kingma & Welling 2013, Auto-Encoding Variational Bayes (arXiv 1312.6114)"
 
 
 def lead(m: Measured) -> str:
@@ -111,8 +111,6 @@ def no_rows(m: Measured) -> Html:
 
 def meaning(m: Measured) -> Html:
     """What the numbers mean, and where they come from."""
-    paper = m.run.meta.get("paper")
-    source = KINGMA if paper is None or paper.startswith("Kingma & Welling 2013") else f"{KINGMA}; {paper}"
     return joined(
         (
             paragraph(
@@ -133,6 +131,13 @@ def meaning(m: Measured) -> Html:
             paragraph(
                 "Every figure is at beta = 1, whatever the objective was: a mean over rows, ± its standard error."
             ),
-            element("p", f"Source: {source}.", class_="soft"),
         )
     )
+
+
+def papers(m: Measured) -> Html:
+    """Where the parts of this model, its training and its figures come from."""
+    roles = ("prior", "posterior", "likelihood")
+    made = {role: kebab(type(part).__name__) for role in roles if (part := getattr(m.run.model, role, None))}
+    listed = references(m.run.meta.get("parts", made), m.run.meta.get("paper"))
+    return element("ul", *(element("li", paper) for paper in listed))

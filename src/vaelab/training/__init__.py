@@ -1,6 +1,7 @@
 """One loop that trains every model."""
 
-from .fit import optimise, time_per_step
+from .augment import Augment
+from .fit import optimise, rehearse, time_per_step
 from .memory import check_memory
 from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
@@ -10,6 +11,7 @@ from .trouble import memory_said
 from .validate import validation_bound
 
 __all__ = [
+    "Augment",
     "Batch",
     "History",
     "Keeper",
@@ -19,6 +21,7 @@ __all__ = [
     "check_memory",
     "memory_said",
     "optimise",
+    "rehearse",
     "steps_per_epoch",
     "time_per_step",
     "validation_bound",

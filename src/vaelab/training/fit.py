@@ -69,6 +69,13 @@ def time_per_step(model: nn.Module, objective: Objective, train: Rows, settings:
     return (time.perf_counter() - start) / steps
 
 
+def rehearse(model: nn.Module, objective: Objective, train: Rows, settings: Settings) -> None:
+    """Ask for the losses of two rows, on copies: parts that do not fit together say so before training."""
+    run = _Run(copy.deepcopy(model), copy.deepcopy(objective), train, None, settings, lambda record, history: None)
+    batch = next(train.shuffled(2, run.order, run.noise))
+    run.objective(run.model, batch.x, noise=run.noise, step=0, observed=batch.observed, condition=batch.condition)
+
+
 class _Run:
     """One call of `optimise`: the objects that training moves, and `state`, where it is."""
 

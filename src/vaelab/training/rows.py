@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,7 @@ class Rows:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.move: Callable[[Batch, Noise], Batch] | None = None  # what training does to each batch, see `augment`
         self.names = data.names  # of all rows, also where only the first are kept
         self.schema, self.dtype, self.stochastic = data.schema, dtype, data.schema.stochastic
         raw = data.x.to(device)
@@ -113,7 +114,8 @@ class Rows:
         """
         left = torch.randperm(len(self), generator=order)[skip:]
         for index in left.split(batch_sizes(len(left), batch_size)):
-            yield self.at(index.to(self.data.device), noise)
+            batch = self.at(index.to(self.data.device), noise)
+            yield self.move(batch, noise) if self.move else batch
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Go through all rows once, in their order; rows that are binarised afresh must be `drawn` first."""

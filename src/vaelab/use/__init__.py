@@ -6,6 +6,7 @@ from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
 from .impute import Imputation, impute
 from .interpolate import path_through
+from .measure import Measures, measure
 from .reconstruct import reconstruct
 from .refit import log_prior, refit
 from .score import score
@@ -13,6 +14,7 @@ from .score import score
 __all__ = [
     "Codes",
     "Imputation",
+    "Measures",
     "accuracy",
     "classify",
     "decode",
@@ -22,6 +24,7 @@ __all__ = [
     "generate_given",
     "impute",
     "log_prior",
+    "measure",
     "path_through",
     "reconstruct",
     "refit",
