@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,11 +22,11 @@ from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy, diagnose, evaluate_model, per_column, privacy
-from .folder import MODEL_FILE, read_history, rows_of, write_config
+from .folder import MODEL_FILE, json_lines, read_history, rows_of, setup_of, write_config
 from .models import Model, SemiSupervised
 from .options import TrainOptions
 from .part import exact
-from .parts import parse, prior_for, registry
+from .parts import prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
 from .use import Codes, Imputation, Measures
@@ -69,9 +68,9 @@ class Run:
         finite = [
             {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
         ]
-        write_durably(folder / "metrics.jsonl", _lines(finite))
+        write_durably(folder / "metrics.jsonl", json_lines(finite))
         if history.bad_steps:
-            write_durably(folder / "bad_steps.jsonl", _lines(history.bad_steps))
+            write_durably(folder / "bad_steps.jsonl", json_lines(history.bad_steps))
         write_config(folder, source, options)
         self.save(folder / MODEL_FILE)
         self.folder = folder
@@ -128,7 +127,7 @@ class Run:
                 self.splits = self.reopen()
         rows = None if split == "train" else Rows(data, device=self.device)
         own = Rows(self.splits["train"], device=self.device) if "train" in self.splits else None
-        return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)
+        return diagnose(self.model, own, rows, self.history, setup_of(self.meta), split=split, quick=quick)
 
     @property
     def latent_dim(self) -> int:
@@ -357,10 +356,6 @@ class Run:
         return fragment(self)
 
 
-def _lines(records: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(record) + "\n" for record in records).encode()
-
-
 def _under(data: Dataset, schema: Schema) -> Dataset:
     """Return rows under the schema of a run, where they were read under their own."""
     if schema.values == "real" and data.schema.values != "real":
@@ -368,16 +363,6 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
     if data.schema.shape != schema.shape:
         raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
     return replace(data, schema=schema, test=None)
-
-
-def _setup(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
-    known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
-    objective = meta.get("parts", {}).get("objective")
-    if objective is not None:
-        spec = parse("objective", objective)
-        known |= {key: spec.arguments.get(key) for key in ("beta", "warmup")}
-    return {key: value for key, value in known.items() if value is not None}
 
 
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
