@@ -121,9 +121,9 @@ def _not_for(likelihood: Likelihood | type[Any], schema: Schema) -> UsageError:
     """Return what to say of a likelihood that is for other values."""
     has, name = schema.values, likelihood.__name__ if isinstance(likelihood, type) else type(likelihood).__name__
     grid = "" if has in ("real", "count", "mixed") else f", {schema.low}..{schema.high}"
-    fit = choose_likelihood(schema)[0]
+    use = "Leave --likelihood out" if schema.kinds else f"Use --likelihood {choose_likelihood(schema)[0]}"
     binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
     return UsageError(
         f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
-        f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
+        f"but {schema.name} has {has} ones{grid}. {use}{binarize}."
     )
