@@ -144,8 +144,8 @@ def columns_are_the_sum_of_their_parts() -> None:
     poisson = x[0, [0, 2]] * rate.log() - rate - f64([2, 120]).log()
     coin, name = torch.nn.functional.logsigmoid(raw[2]), torch.log_softmax(raw[3:], 0)[2]
     close(d.base_dist.log_prob(x)[0], torch.stack([poisson[0], coin, poisson[1], name]), what="each column")
-    seen = Typed(torch.nn.Identity(), (-1, 0, 3))(f64([[1, 0.5, 2]]))
-    close(seen, f64([[math.log(2), 0.5, 0, 0, 1]]), what="what the encoder reads")
+    read = Typed(torch.nn.Identity(), ("count", "number", "category=3"))
+    close(read(f64([[1, 0.5, 2]])), f64([[math.log(2), 1, 0.5, 1, 0, 0, 1]]), what="what the encoder reads")
 
 
 @check

@@ -28,6 +28,7 @@ _HOME = {
     "evaluate": "verbs",
     "fit": "plan",
     "generate": "verbs",
+    "impute": "verbs",
     "interpolate": "verbs",
     "load": "run",
     "measure": "verbs",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from .verbs import encode as encode
     from .verbs import evaluate as evaluate
     from .verbs import generate as generate
+    from .verbs import impute as impute
     from .verbs import interpolate as interpolate
     from .verbs import measure as measure
     from .verbs import reconstruct as reconstruct

@@ -77,6 +77,8 @@ def evaluate(
 
 def table(judged: Evaluation) -> str:
     """Return the figures as lines of text."""
+    from ..evaluation.evidence import DRAWS
+
     units = "nats per row" + (", standardised units" if judged.units == "standardised" else "")
     lines = [f"{judged.rows:,} rows ({judged.split}), {units}", f"  reconstruction      {judged.reconstruction}"]
     if judged.kl is not None and judged.elbo is not None and judged.log_evidence is not None:
@@ -97,6 +99,10 @@ def table(judged: Evaluation) -> str:
         lines.append(f"  layer {layer.name}".ljust(22) + f"{carried}{layer.active_units} of {layer.size} active")
     if judged.mutual_information is not None:
         lines.append(f"  mutual information  {judged.mutual_information:.3f}")
+    if judged.columns is not None:
+        wide = max(len(name) for name in judged.columns)
+        lines.append(f"  each column         log p of it given the row's z, {DRAWS} draws, where it was observed")
+        lines += [f"    {name:<{wide}}  {nats}" for name, nats in judged.columns.items()]
     return "\n".join(lines)
 
 

@@ -8,10 +8,13 @@ from .concrete import Concrete
 from .counts import NegativeBinomial, ZeroInflated
 from .discretized import DiscretizedLogistic
 from .flow import Flow
+from .gaussian_mixture import GaussianMixture
 from .kl import closed_form_kl
 from .logistic_mixture import LogisticMixture
+from .low_rank_categorical import LowRankCategorical
 from .mixture import Mixture
 from .normalizing import Normalizing
+from .ordinal import Ordinal
 from .point import PointMass
 from .reals import ContinuousBernoulli
 from .reparameterize import comparable, comparable_anywhere, draw, draw_below, entries, has_density, held
@@ -27,11 +30,14 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Flow",
+    "GaussianMixture",
     "LogisticMixture",
+    "LowRankCategorical",
     "Mixture",
     "NearestCode",
     "NegativeBinomial",
     "Normalizing",
+    "Ordinal",
     "PointMass",
     "UniformSphere",
     "VonMisesFisher",

@@ -6,6 +6,8 @@ from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 from .factors import Disentanglement, disentanglement
+from .per_column import PerColumn, per_column
+from .privacy import Privacy, privacy
 from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "Evaluation",
     "Features",
     "Finding",
+    "PerColumn",
+    "Privacy",
     "RowValues",
     "SampleMeasures",
     "active_units",
@@ -30,5 +34,7 @@ __all__ = [
     "median_distance",
     "mutual_information",
     "nearer_share",
+    "per_column",
+    "privacy",
     "simulated",
 ]
