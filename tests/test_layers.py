@@ -46,6 +46,7 @@ LAYERS = (
     "estimator",
     "comparison_picture",
     "comparison",
+    "experiments",
     "cli",
     "__main__",
 )

@@ -51,6 +51,7 @@ COMMANDS = {
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
+    "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
 }
 
 

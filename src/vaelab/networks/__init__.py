@@ -8,6 +8,7 @@ from .made import MADE
 from .masked import Masked
 from .mlp import MLP
 from .onehot import OneHot
+from .per_row import PerRow
 from .resnet import ResNet
 from .typed import Typed
 
@@ -21,6 +22,7 @@ __all__ = [
     "Log1p",
     "Masked",
     "OneHot",
+    "PerRow",
     "Pixels",
     "ResNet",
     "Typed",
