@@ -26,6 +26,7 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/linear_exact.py
 	$(BIN)/python benchmarks/plain_pytorch.py
+	$(BIN)/python benchmarks/tables.py anomalies
 
 evidence: setup
 	$(BIN)/python benchmarks/evidence.py

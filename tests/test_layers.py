@@ -43,6 +43,7 @@ LAYERS = (
     "run",
     "verbs",
     "plan",
+    "estimator",
     "comparison_picture",
     "comparison",
     "experiments",

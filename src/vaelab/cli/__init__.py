@@ -44,6 +44,7 @@ COMMANDS = {
     "encode": "Where rows lie in the latent space.",
     "decode": "What lies at places of the latent space.",
     "reconstruct": "What the model makes of rows.",
+    "impute": "Gaps of rows filled from what was observed of them.",
     "interpolate": "What lies between rows.",
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",

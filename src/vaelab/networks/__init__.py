@@ -5,6 +5,7 @@ from .conv import Conv
 from .linear import Linear
 from .log1p import Log1p
 from .made import MADE
+from .masked import Masked
 from .mlp import MLP
 from .onehot import OneHot
 from .per_row import PerRow
@@ -19,6 +20,7 @@ __all__ = [
     "Learned",
     "Linear",
     "Log1p",
+    "Masked",
     "OneHot",
     "PerRow",
     "Pixels",
