@@ -6,6 +6,7 @@ from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 from .factors import Disentanglement, disentanglement
+from .gaps import Gaps, inference_gaps
 from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Features",
     "Finding",
+    "Gaps",
     "RowValues",
     "SampleMeasures",
     "active_units",
@@ -26,6 +28,7 @@ __all__ = [
     "disentanglement",
     "evaluate_model",
     "evidence_rows",
+    "inference_gaps",
     "judged_rows",
     "median_distance",
     "mutual_information",
