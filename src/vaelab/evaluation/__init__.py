@@ -7,6 +7,7 @@ from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_r
 from .evidence import RowValues, evidence_rows
 from .factors import Disentanglement, disentanglement
 from .gaps import Gaps, inference_gaps
+from .quadrature import Quadrature, quadrature
 from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Features",
     "Finding",
     "Gaps",
+    "Quadrature",
     "RowValues",
     "SampleMeasures",
     "active_units",
@@ -33,5 +35,6 @@ __all__ = [
     "median_distance",
     "mutual_information",
     "nearer_share",
+    "quadrature",
     "simulated",
 ]
