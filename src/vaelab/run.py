@@ -21,9 +21,21 @@ from .data.reading import LABEL
 from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy, diagnose, evaluate_model, per_column, privacy
+from .evaluation import (
+    Diagnosis,
+    Evaluation,
+    Gaps,
+    PerColumn,
+    Privacy,
+    diagnose,
+    evaluate_model,
+    inference_gaps,
+    per_column,
+    privacy,
+)
 from .folder import MODEL_FILE, json_lines, read_history, rows_of, setup_of, write_config
 from .models import Model, SemiSupervised
+from .noise import stream
 from .options import TrainOptions
 from .part import exact
 from .parts import prior_for, registry
@@ -158,6 +170,21 @@ class Run:
         if not isinstance(self.model, SemiSupervised) or data.labels is None:
             return judged
         return replace(judged, accuracy=use.accuracy(self.model, data, seed=seed))
+
+    def gaps(self, source: Any = None, *, most: int = 100, seed: int = 0, **how: Any) -> Gaps:
+        """Return what lies between bound and evidence: what the family of q costs, and what the encoder costs.
+
+        Of at most `most` rows; more options: `vaelab.evaluation.inference_gaps`.
+
+        >>> found = run.gaps(most=5, samples=50, temperatures=1)
+        >>> abs(found.inference.value - found.approximation.value - found.amortisation.value) < 1e-9
+        True
+        """
+        if most < 1:
+            raise UsageError(f"gaps: at least 1 row is needed, got {most}.")
+        rows = self.rows(source)[0]
+        order = torch.randperm(len(rows), generator=stream(seed, "judged rows"))[:most]
+        return inference_gaps(self.model, rows.some(order.to(self.device)), seed=seed, **how)
 
     def known_rows(self, data: Dataset) -> int:
         """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
