@@ -60,6 +60,32 @@ def quantiser_by_hand() -> None:
 
 
 @check
+def levels_of_a_quantiser_by_hand() -> None:
+    """Codes of residuals, the straight-through gradient at the sum, running means of the second level."""
+    q = posteriors.ResidualNearest(Linear(1, 1), 2, codes=2, depth=2, ema=0.75, revive=0.0)
+    px = likelihoods.Gaussian(Linear(2, 1), (1,), 0.8)
+    model = VAE(prior=priors.Codes(q), posterior=q, likelihood=px).double()
+    q.network.map.weight.data, q.network.map.bias.data = torch.ones(1, 1).double(), torch.zeros(1).double()
+    px.network.map.weight.data = f64([[0.7, 0.7]])  # reads the sum of the levels
+    q.codebook.copy_(f64([[[-1.0], [2.0]], [[-0.5], [0.25]]]))
+    q.total.copy_(q.codebook)
+    x = f64([[-1.6], [2.2], [1.7]])
+    losses, t = Quantised(commitment=0.5)(model, x, noise=Given([]), step=0)
+    codes = f64([[-1.0, -0.5], [2.0, 0.25], [2.0, -0.5]])
+    left = f64([[-0.6, -0.1], [0.2, -0.05], [-0.3, 0.2]])
+    close(t.z[0], codes, what="codes of the levels")
+    bound = model.decode(codes).log_prob(x) - 2 * math.log(2)
+    close(losses["model"], -bound + 0.5 * left.square().sum(1), what="loss of HRQ-VAE")
+    (slope,) = torch.autograd.grad(losses["model"].sum(), q.network.map.bias)
+    at = codes.clone().requires_grad_()
+    (through,) = torch.autograd.grad(model.decode(at).log_prob(x).sum(), at)
+    close(slope, (-through[:, 0] + left.sum(1)).sum().reshape(1), what="gradient at the sum, and commitment")
+    q.update(t)
+    total = 0.75 * f64([-0.5, 0.25]) + 0.25 * f64([-0.6 - 0.3, 0.2])
+    close(q.codebook[1, :, 0], total / (0.75 + 0.25 * f64([2, 1])), what="running means of the second level")
+
+
+@check
 def leapfrog_by_hand() -> None:
     """One and two steps for the linear model, with tempering; the weights' log q."""
     o = linear(wrong=True)

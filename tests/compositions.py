@@ -38,6 +38,7 @@ ARGUMENTS = {
         "flow": ["kind=planar,transforms=2", "kind=radial", "kind=iaf,hidden=8", "kind=spline,transforms=1,hidden=8"],
         "gaussian": ["scale=constant"],
         "nearest": ["codes=5", "codes=5,width=1"],
+        "residual-nearest": ["codes=5,depth=3", "codes=5,ema=0"],
     },
     "likelihood": {
         "gaussian": ["scale=shared", "scale=entry", "scale=optimal"],
@@ -61,6 +62,7 @@ PARTNERS = {
     "codes": {"posterior": "nearest:codes=5", "objective": "quantised"},
     "code-sequence": {"posterior": "nearest:codes=5", "objective": "quantised"},
     "nearest": {"prior": "codes", "objective": "quantised"},
+    "residual-nearest": {"prior": "codes", "objective": "quantised"},
     "concrete": {"prior": "concrete", "posterior": "concrete:categories=3"},
     "uniform-sphere": {"posterior": "von-mises-fisher"},
     "von-mises-fisher": {"prior": "uniform-sphere"},

@@ -45,6 +45,10 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "von-mises-fisher": (_SPHERE,),
         "concrete": (_CONCRETE, _GUMBEL),
         "nearest": (_VQ,),
+        "residual-nearest": (
+            _VQ,
+            "Hosking, Tang & Lapata 2022, Hierarchical Sketch Induction for Paraphrase Generation (ACL)",
+        ),
     },
     "likelihood": {
         "bernoulli": (KINGMA,),
