@@ -8,7 +8,7 @@ import torch
 
 from exact import check, close, design, f64, linear, normal
 from vaelab import likelihoods, posteriors, priors
-from vaelab.distributions import UniformSphere, VonMisesFisher, closed_form_kl, draw
+from vaelab.distributions import RiemannianNormal, UniformSphere, VonMisesFisher, WrappedNormal, closed_form_kl, draw
 from vaelab.models import VAE
 from vaelab.networks import Linear
 from vaelab.noise import Given
@@ -144,3 +144,37 @@ def von_mises_fisher_on_the_circle() -> None:
     close(mine, t, 1e-7, what="quantiles of the cosine")
     ours, truth = (torch.autograd.grad(v.sum(), k, retain_graph=True)[0] for v in (mine, t))
     close(ours, truth, 1e-6, what="their gradient in the concentration")
+
+
+@check
+def normals_on_the_hyperbolic_plane() -> None:
+    """Draws by Moebius addition in the ball; masses by quadrature, in polar coordinates about the origin."""
+    c, loc, scale, e = 0.7, f64([0.9, -0.5]), f64([0.4, 0.6]), normal(3, 2, seed=8)
+
+    def ball(z: torch.Tensor) -> torch.Tensor:
+        r = z.norm(dim=-1, keepdim=True)
+        return (math.sqrt(c) * r / 2).tanh() / (math.sqrt(c) * r) * z
+
+    q = WrappedNormal(loc, scale, c)
+    a, b = ball(loc), ball(scale * e)
+    ab, aa, bb = (a * b).sum(-1, keepdim=True), (a * a).sum(), (b * b).sum(-1, keepdim=True)
+    sum_ = ((1 + 2 * c * ab + c * bb) * a + (1 - c * aa) * b) / (1 + 2 * c * ab + c * c * aa * bb)
+    z = draw(q, 3, Given([e]))
+    close(ball(z), sum_, what="mu (+) t in the ball")
+    r = torch.linspace(0, 9, 1801, dtype=torch.float64)
+    angle = torch.arange(200, dtype=torch.float64) * math.pi / 100
+    plane = r[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)
+    cell = r[:, None] * 0.005 * math.pi / 100
+    close((q.log_prob(plane).exp() * cell).sum(), 1.0, 1e-5, what="mass of the wrapped normal")
+    distance = 2 / math.sqrt(c) * torch.atanh(math.sqrt(c) * ball(plane[1:]).norm(dim=-1))
+    close(distance, r[1:, None].expand(-1, 200), 1e-6, what="distance from the origin")
+    p = RiemannianNormal(2, c, 0.8, loc)
+    log_p = p.log_prob(plane)
+    close((log_p.exp() * cell).sum(), 1.0, 1e-5, what="mass of the Riemannian normal")
+    volume = ((math.sqrt(c) * r[1:]).sinh() / (math.sqrt(c) * r[1:])).log()
+    flat = log_p[1:, 0] - volume + 0.5 * (r[1:] / 0.8) ** 2
+    close(flat, flat[:1].expand(1800), 1e-8, what="its logarithm but for the volume and the distance")
+    u = f64([0.1, 0.5, 0.9])
+    mass = (log_p.exp() * cell).sum(1).cumsum(0)
+    at = torch.stack([mass[(r - d).abs().argmin()] for d in p.distances(u)])
+    close(at, u, 0.01, what="distances of the draws")

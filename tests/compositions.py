@@ -30,6 +30,7 @@ ARGUMENTS = {
         "codes": [],
         "flow": ["kind=nsf,transforms=1", "kind=maf,transforms=2,hidden=8"],
         "mixture": ["components=3"],
+        "riemannian-normal": ["curvature=0.5,scale=0.7"],
         "vamp": ["components=7"],
         "code-sequence": ["hidden=8"],
     },
@@ -38,6 +39,7 @@ ARGUMENTS = {
         "flow": ["kind=planar,transforms=2", "kind=radial", "kind=iaf,hidden=8", "kind=spline,transforms=1,hidden=8"],
         "gaussian": ["scale=constant"],
         "nearest": ["codes=5", "codes=5,width=1"],
+        "wrapped-normal": ["curvature=0.5"],
         "residual-nearest": ["codes=5,depth=3", "codes=5,ema=0"],
     },
     "likelihood": {
@@ -64,6 +66,7 @@ PARTNERS = {
     "nearest": {"prior": "codes", "objective": "quantised"},
     "residual-nearest": {"prior": "codes", "objective": "quantised"},
     "concrete": {"prior": "concrete", "posterior": "concrete:categories=3"},
+    "riemannian-normal": {"posterior": "wrapped-normal"},
     "uniform-sphere": {"posterior": "von-mises-fisher"},
     "von-mises-fisher": {"prior": "uniform-sphere"},
     "point": {"objective": "mmd"},

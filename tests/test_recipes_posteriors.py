@@ -22,7 +22,7 @@ def run(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["vae-linnf", "vae-iaf", "vq-vae", "hrq-vae", "svae", "gumbel", "hamiltonian", "semi-amortised"]
+    "name", ["vae-linnf", "vae-iaf", "vq-vae", "hrq-vae", "pvae", "svae", "gumbel", "hamiltonian", "semi-amortised"]
 )
 def test_a_recipe_from_data_to_figures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")

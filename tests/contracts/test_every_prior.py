@@ -39,6 +39,7 @@ PRIORS: dict[str, Callable[[posteriors.Amortized], Conditional]] = {
     "nsf": lambda q: priors.Flow(D, 1, 3),
     "maf": lambda q: priors.Flow(D, 2, 5, kind="maf"),
     "sphere": lambda q: priors.UniformSphere(D),
+    "riemannian normal": lambda q: priors.RiemannianNormal(D, 0.8, 0.6),
     "concrete": lambda q: priors.Concrete(q),
     "codes": lambda q: priors.Codes(q),
     "codes, learned": lambda q: priors.Codes(q, learned=True),

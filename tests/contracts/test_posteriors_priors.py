@@ -37,6 +37,7 @@ POSTERIORS = {
     "residual": (posteriors.ResidualNearest, {"codes": 11}),
     "residual, parameters": (posteriors.ResidualNearest, {"codes": 11, "depth": 1, "ema": 0}),
     "von mises-fisher": (posteriors.VonMisesFisher, {}),
+    "wrapped normal": (posteriors.WrappedNormal, {"curvature": 0.6}),
     "concrete": (posteriors.Concrete, {}),
     "planar flow": (posteriors.Flow, {"kind": "planar", "transforms": 2}),
     "planar flow, constant": (posteriors.Flow, {"kind": "planar", "transforms": 2, "amortized": False}),

@@ -7,6 +7,7 @@ from .concrete import Concrete
 from .counts import NegativeBinomial, ZeroInflated
 from .discretized import DiscretizedLogistic
 from .flow import Flow
+from .hyperbolic import RiemannianNormal, WrappedNormal
 from .kl import closed_form_kl
 from .logistic_mixture import LogisticMixture
 from .mixture import Mixture
@@ -31,8 +32,10 @@ __all__ = [
     "NegativeBinomial",
     "Normalizing",
     "PointMass",
+    "RiemannianNormal",
     "UniformSphere",
     "VonMisesFisher",
+    "WrappedNormal",
     "ZeroInflated",
     "closed_form_kl",
     "comparable",

@@ -9,6 +9,7 @@ from .nearest import Nearest
 from .point import Point
 from .residual import ResidualNearest
 from .von_mises_fisher import VonMisesFisher
+from .wrapped_normal import WrappedNormal
 
 __all__ = [
     "Amortized",
@@ -20,4 +21,5 @@ __all__ = [
     "Point",
     "ResidualNearest",
     "VonMisesFisher",
+    "WrappedNormal",
 ]

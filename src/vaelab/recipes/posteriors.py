@@ -101,6 +101,23 @@ def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe(
+    "Mathieu et al. 2019, Continuous Hierarchical Representations with Poincaré Variational Auto-Encoders (NeurIPS)",
+    posterior="wrapped-normal",
+)
+def pvae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z) + log p(z) - log q(z | x)] on hyperbolic space, z = exp_mu(sigma noise) (eq. 3, 6).
+
+    z is in normal coordinates at the origin, so p(z), the wrapped normal there, -> priors.Gaussian (their other one:
+    priors.RiemannianNormal), and networks read log_0(z); their gyroplane layer is left out. q(z | x) ->
+    posteriors.WrappedNormal; curvature -c -> its argument.
+
+    >>> recipes.pvae((5,), 2, posterior="wrapped-normal:curvature=0.5")[0].posterior.curvature
+    0.5
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 @recipe("Maddison, Mnih & Teh 2017, The Concrete Distribution (ICLR); Jang, Gu & Poole 2017 (ICLR)",
         prior="concrete", posterior="concrete")  # fmt: skip
 def gumbel(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
