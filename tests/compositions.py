@@ -139,7 +139,9 @@ def composition(seed: int) -> Composition:
 
 def with_part(role: str, name: str) -> Composition:
     """Return a composition of this part and what it needs beside it, all else by default."""
-    data = {"bernoulli": "binary", "logistic-mixture": "grey"}.get(name, "grey" if role == "network" else "grid")
+    data = {"bernoulli": "binary", "logistic-mixture": "grey", "similarity": "grey"}.get(
+        name, "grey" if role == "network" else "grid"
+    )
     options = {"recipe": "vae", "latent_dim": 3, "hidden": "8", role: name} | PARTNERS.get(name, {})
     return Composition(data, options, 0)
 

@@ -122,6 +122,8 @@ def test_draws_of_the_wrapped_normal_have_its_density(c: float) -> None:
     base = -0.5 * (e.square() + math.log(2 * math.pi)).sum()
     close(q.log_prob(q.push(e[None]))[0], base - torch.linalg.slogdet(J)[1], rel=1e-9)
     close(held(q).log_prob(z), q.log_prob(z))
+    rows = WrappedNormal(q.loc.expand(4, 3) + torch.arange(4)[:, None], q.scale.expand(4, 3), c)
+    close(rows.log_prob(z[:5])[:, 2], WrappedNormal(rows.loc[2], q.scale[0], c).log_prob(z[:5, 0]))  # rows broadcast
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "riemannian"])

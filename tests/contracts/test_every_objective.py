@@ -103,8 +103,9 @@ def losses(
 
 
 def test_the_table_names_every_objective() -> None:
-    # for the posterior `nearest` and the model of M2 alone: test_quantiser.py, test_semisupervised.py
-    elsewhere = {"quantised", "semi-supervised"}
+    # for the posterior `nearest`, the model of M2 and images alone: test_quantiser.py, test_semisupervised.py,
+    # test_similarity.py
+    elsewhere = {"quantised", "semi-supervised", "similarity"}
     assert {name.partition(",")[0] for name in OBJECTIVES} | elsewhere == set(known("objective"))
     for name, space in vars(objectives).items():
         if inspect.isclass(space) and issubclass(space, Objective) and not inspect.isabstract(space):

@@ -88,11 +88,11 @@ class WrappedNormal(FixedPointMoments):
 
     def push(self, e: Tensor) -> Tensor:
         """Return z for standard noise e (*lead, *batch, D)."""
-        return translate(self.loc.expand(e.shape), self.scale * e, self.curvature)
+        return translate(self.loc, self.scale * e, self.curvature)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log q(value), (*lead), for value (*lead, D)."""
-        t = translate(-self.loc.expand(value.shape), value, self.curvature)
+        t = translate(-self.loc, value, self.curvature)
         flat = -0.5 * ((t / self.scale).square() + math.log(2 * math.pi)) - self.scale.log()
         return flat.sum(-1) + log_volume(value, self.curvature) - log_volume(t, self.curvature)
 

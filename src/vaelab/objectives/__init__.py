@@ -11,6 +11,7 @@ from .moments import DIP
 from .quantised import Quantised
 from .score import VIMCO, Score
 from .semisupervised import SemiSupervised
+from .similarity import Similarity, ms_ssim
 from .total_correlation import TotalCorrelation
 from .wake_sleep import ReweightedWakeSleep, WakeSleep
 
@@ -35,12 +36,14 @@ __all__ = [
     "ReweightedWakeSleep",
     "Score",
     "SemiSupervised",
+    "Similarity",
     "SlicedWasserstein",
     "TotalCorrelation",
     "WakeSleep",
     "elbo",
     "iwae",
     "mmd",
+    "ms_ssim",
     "multiply_iwae",
     "renyi",
     "sliced_wasserstein",

@@ -227,6 +227,21 @@ def dip_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective
 
 
 @recipe(
+    "Snell et al. 2017, Learning to Generate Images with Perceptual Similarity Metrics (ICIP)", objective="similarity"
+)
+def ms_ssim_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise -C (1 - MS-SSIM(x, E[x | z])) - KL(q(z | x) || p(z)): no bound on log p(x) (the expected-loss VAE).
+
+    C -> objectives.Similarity(weight=...); MS-SSIM -> objectives.ms_ssim, of as many scales as the images have. What
+    is reported and compared is the bound of the model's own likelihood.
+
+    >>> recipes.ms_ssim_vae((1, 28, 28), 2)[1].weight
+    100.0
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
     "Hinton, Dayan, Frey & Neal 1995, The Wake-Sleep Algorithm for Unsupervised Neural Networks (Science 268)",
     objective="wake-sleep",
 )
