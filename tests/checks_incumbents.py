@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from exact import check, close, f64, generator
-from vaelab.objectives import ms_ssim
+from exact import check, close, design, f64, generator, linear, normal
+from vaelab.noise import Given
+from vaelab.objectives import LearnedSimilarity, ms_ssim
 
 
 @check
@@ -35,3 +36,33 @@ def similarity_of_images_by_hand() -> None:
     flat = torch.full((1, 9, 9), 0.3, dtype=torch.float64)
     shifted = (2 * 0.3 * 0.5 + 1e-4) / (0.3**2 + 0.5**2 + 1e-4)
     close(ms_ssim(flat, flat + 0.2), f64([shifted]), what="a constant shift of a constant")
+
+
+@check
+def losses_of_a_discriminator_by_hand() -> None:
+    """The linear model, whose means are known, before a discriminator of one hidden layer."""
+    o, x, e = linear(), normal(3, 5, seed=5), normal(4, 3, 2, seed=6)
+    torch.manual_seed(4)
+    goal = LearnedSimilarity((5,), gamma=0.3, pixels=0.1, width=6, layers=1, samples=4).double()
+    losses, _ = goal(o.model, x, noise=Given([design(2, 3), e]), step=0)
+    weight, bias = goal.body.layers[0].weight, goal.body.layers[0].bias
+    out = goal.head
+
+    def h(x: torch.Tensor) -> torch.Tensor:
+        a = x @ weight.T + bias
+        return a / (1 + (-a).exp())
+
+    def d(x: torch.Tensor) -> torch.Tensor:
+        return 1 / (1 + (-(h(x) @ out.weight[0] + out.bias)).exp())
+
+    log_px, log_pz, log_qz = o.by_hand(x, design(2, 3))
+    z = x @ o.a.T + o.b + o.l.diagonal() * design(2, 3)
+    seen, dreamt = (v @ o.w.T + o.m for v in (z, o.loc + o.tau * e))
+    unlike = 0.5 * ((h(x) - h(seen)) ** 2).sum(-1).mean(0)
+    kl = (log_qz - log_pz).mean(0)  # this design integrates quadratics without error
+    close(losses["encoder"], kl + unlike, what="loss of the encoder")
+    fooled = -(d(seen).log() + d(dreamt).log()).mean(0)
+    decoder = 0.3 * unlike + fooled + kl - 0.1 * log_px.sum(-1).mean(0)
+    close(losses["decoder"], decoder, what="loss of the decoder")
+    caught = -d(x).log() - ((1 - d(seen)).log() + (1 - d(dreamt)).log()).mean(0)
+    close(losses["discriminator"], caught, what="loss of the discriminator")

@@ -54,6 +54,7 @@ ARGUMENTS = {
         "partial-iwae": ["samples=4,groups=2"],
         "total-correlation": ["estimator=weighted"],
         "rae": ["penalty=gradient"],
+        "learned-similarity": ["width=8", "width=8,discriminator=conv"],
         "dip": ["kind=i"],
     },
     "refine": {"hamiltonian": ["leapfrog=2"], "gradient-steps": ["steps=2"]},

@@ -98,6 +98,9 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "reweighted-wake-sleep": ("Bornschein & Bengio 2015, Reweighted Wake-Sleep (ICLR)",),
         "score": ("Mnih & Gregor 2014, Neural Variational Inference and Learning in Belief Networks (ICML)",),
         "vimco": ("Mnih & Rezende 2016, Variational Inference for Monte Carlo Objectives (ICML)",),
+        "learned-similarity": (
+            "Larsen et al. 2016, Autoencoding beyond Pixels using a Learned Similarity Metric (ICML)",
+        ),
         "similarity": (
             "Snell et al. 2017, Learning to Generate Images with Perceptual Similarity Metrics (ICIP)",
             "Wang, Simoncelli & Bovik 2003, Multi-Scale Structural Similarity for Image Quality Assessment (Asilomar)",

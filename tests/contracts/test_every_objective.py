@@ -52,6 +52,7 @@ OBJECTIVES = {
     "capacity": {"capacity": 3.0, "warmup": 7},
     "rae": {},
     "rae, gradient": {"penalty": "gradient", "samples": 2},
+    "learned-similarity": {"shape": (X,), "width": 5, "layers": 2, "samples": 2, "gamma": 0.4},
     "wake-sleep": {},
     "reweighted-wake-sleep": {"samples": 3},
 }
@@ -216,7 +217,7 @@ def test_training_in_float32(name: str) -> None:
 
 def test_the_command_line_finds_them() -> None:
     for name in known("objective"):
-        made = parse("objective", name).make(latent_dim=Z, shape=(X,))
+        made = parse("objective", name).make(latent_dim=Z, shape=(2, 4, X))
         assert isinstance(made, nn.Module)
         assert isinstance(made, Objective)
     assert parse("objective", "renyi:alpha=-inf,samples=3").make(latent_dim=Z).alpha == -math.inf

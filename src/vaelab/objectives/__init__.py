@@ -7,6 +7,7 @@ from .capacity import Capacity
 from .critic import Adversarial, Factor
 from .discrepancy import MMD, SlicedWasserstein, mmd, sliced_wasserstein
 from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply_iwae, renyi
+from .learned_similarity import LearnedSimilarity
 from .moments import DIP
 from .quantised import Quantised
 from .score import VIMCO, Score
@@ -27,6 +28,7 @@ __all__ = [
     "Capacity",
     "CombinedIWAE",
     "Factor",
+    "LearnedSimilarity",
     "MultiplyIWAE",
     "Objective",
     "PartialIWAE",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution
 
 from ..distributions import entries
 from ..errors import UsageError
 from ..models import Terms
 from ..shapes import Float
-from .base import BoundObjective
+from .base import BoundObjective, Objective
 
 POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of each scale, finest first (Wang et al. 2003)
 WINDOW, DEVIATION = 11, 1.5
@@ -132,7 +132,7 @@ class Similarity(BoundObjective):
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return what is maximised, (B,); not a bound on log p(x)."""
-        seen = reconstruction(terms, self)
+        seen = expected(terms.px, terms.observed, self)
         x = terms.x.expand_as(seen)
         a, b = (((v - self.low) / (self.high - self.low)).reshape(-1, *self.shape[1:]) for v in (x, seen))
         alike = ms_ssim(a, b).reshape(*seen.shape[:2], -1).mean(-1)
@@ -140,12 +140,11 @@ class Similarity(BoundObjective):
         return terms.mean(fit - self.beta * terms.kl_total)
 
 
-def reconstruction(terms: Terms, objective: BoundObjective) -> Float[Tensor, "K B *X"]:
+def expected(px: Distribution, observed: Tensor | None, objective: Objective) -> Float[Tensor, "K B *X"]:
     """Return E[x | z], 0 where x was not observed; UsageError where categories have no mean."""
-    if isinstance(entries(terms.px), Categorical):
+    if isinstance(entries(px), Categorical):
         raise UsageError(
             f"{type(objective).__name__} compares x with E[x | z], and categories have no mean. "
             "Use another likelihood, or the objective elbo."
         )
-    mean = terms.px.mean
-    return mean if terms.observed is None else torch.where(terms.observed, mean, 0)
+    return px.mean if observed is None else torch.where(observed, px.mean, 0)

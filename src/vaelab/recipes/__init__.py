@@ -32,6 +32,7 @@ from .objectives import rae_l2 as rae_l2
 from .objectives import renyi as renyi
 from .objectives import reweighted_wake_sleep as reweighted_wake_sleep
 from .objectives import sliced_wae as sliced_wae
+from .objectives import vae_gan as vae_gan
 from .objectives import wae_mmd as wae_mmd
 from .objectives import wake_sleep as wake_sleep
 from .posteriors import gumbel as gumbel

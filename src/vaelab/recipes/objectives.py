@@ -165,6 +165,22 @@ def aae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
 
 
 @recipe(
+    "Larsen et al. 2016, Autoencoding beyond Pixels using a Learned Similarity Metric (ICML)",
+    objective="learned-similarity",
+)
+def vae_gan(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Encoder: least KL - L; decoder: greatest gamma L + log D(x~) + log D(x_p), L = -|h(x) - h(x~)|²/2 (Alg. 1).
+
+    D, its features h, gamma -> objectives.LearnedSimilarity; x~ = E[x | z]. No bound on log p(x) is trained; what is
+    reported and compared is the bound of the model's own likelihood.
+
+    >>> recipes.vae_gan((5,), 2)[1].gamma
+    1.0
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
     "Ghosh et al. 2020, From Variational to Deterministic Autoencoders (ICLR): RAE-L2",
     posterior="point",
     objective="rae:penalty=l2",
