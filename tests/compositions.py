@@ -43,6 +43,7 @@ ARGUMENTS = {
         "residual-nearest": ["codes=5,depth=3", "codes=5,ema=0"],
     },
     "likelihood": {
+        "autoregressive-bernoulli": ["radius=2,width=3"],
         "gaussian": ["scale=shared", "scale=entry", "scale=optimal"],
         "laplace": ["scale=shared"],
         "logistic-mixture": ["components=3"],
@@ -140,9 +141,14 @@ def composition(seed: int) -> Composition:
 
 def with_part(role: str, name: str) -> Composition:
     """Return a composition of this part and what it needs beside it, all else by default."""
-    data = {"bernoulli": "binary", "logistic-mixture": "grey", "similarity": "grey"}.get(
-        name, "grey" if role == "network" else "grid"
-    )
+    like = {
+        "bernoulli": "binary",
+        "autoregressive-bernoulli": "black and white",
+        "logistic-mixture": "grey",
+        "similarity": "grey",
+        "gaussian-mixture": "real",
+    }
+    data = like.get(name, "grey" if role == "network" else "grid")
     options = {"recipe": "vae", "latent_dim": 3, "hidden": "8", role: name} | PARTNERS.get(name, {})
     return Composition(data, options, 0)
 
