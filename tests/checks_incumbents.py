@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from exact import check, close, design, f64, generator, linear, normal
+from exact import bounded, check, close, design, f64, generator, linear, normal
+from vaelab.models import VAE
 from vaelab.noise import Given
 from vaelab.objectives import LearnedSimilarity, ms_ssim
+from vaelab.refinements import Riemannian
 
 
 @check
@@ -66,3 +70,51 @@ def losses_of_a_discriminator_by_hand() -> None:
     close(losses["decoder"], decoder, what="loss of the decoder")
     caught = -d(x).log() - ((1 - d(seen)).log() + (1 - d(dreamt)).log()).mean(0)
     close(losses["discriminator"], caught, what="loss of the discriminator")
+
+
+@check
+def steps_under_a_metric_by_hand() -> None:
+    """Two steps whose Hamiltonian is differentiated by torch, and whose equations are solved to the last digit."""
+    o, x = linear(wrong=True), normal(3, 5, seed=5)
+    e, g = normal(2, 3, 2, seed=6), normal(2, 3, 2, seed=7)
+    torch.manual_seed(4)
+    refine = Riemannian(2, leapfrog=2, step=0.08, tempering=0.4, components=3, floor=0.2, iterations=40).double()
+    refine.below.data.normal_()
+    model = VAE(prior=o.model.prior, posterior=o.model.posterior, likelihood=o.model.likelihood, refine=refine)
+    t = model.terms(x, samples=2, noise=Given([e, g]))
+    step, root = 0.2 * refine.raw_step.sigmoid().item(), refine.raw_beta.sigmoid().item() ** -0.5
+    lower = refine.below.detach().tril(-1) + torch.diag_embed(bounded(refine.raw_scale.detach()).exp())
+
+    def inverse(z: torch.Tensor) -> torch.Tensor:
+        near = torch.exp(-((z[..., None, :] - refine.centres.detach()) ** 2).sum(-1) / 4)  # T² = 2 D
+        return torch.einsum("...c,cde->...de", near, lower @ lower.mT) + 0.2 * torch.eye(2).double()
+
+    def kinetic(z: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        k = inverse(z)
+        return 0.5 * torch.einsum("...d,...de,...e->...", r, k, r) - 0.5 * torch.logdet(k)
+
+    def energy(z: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        log_px = -0.5 * (((x - z @ o.w.T - o.m) / o.s) ** 2).sum(-1)
+        return kinetic(z, r) - log_px + 0.5 * (((z - o.loc) / o.tau) ** 2).sum(-1)
+
+    def by(which: int, z: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        both = [z.detach().requires_grad_(), r.detach().requires_grad_()]
+        return torch.autograd.grad(energy(*both).sum(), both[which])[0]
+
+    deviation = o.l.diagonal()
+    z = z0 = x @ o.a.T + o.b + deviation * e
+    r = torch.linalg.cholesky(inverse(z)).mT.inverse() @ (root * g)[..., None]
+    r = r[..., 0]
+    log_q = -0.5 * (e**2).sum(-1) - math.log(2 * math.pi) - deviation.log().sum() - kinetic(z0, r / root)
+    heat = root
+    for k in (1, 2):
+        start, from_, at = r, z, r
+        for _ in range(80):
+            at = start - 0.5 * step * by(0, z, at)
+        for _ in range(80):
+            z = from_ + 0.5 * step * (by(1, from_, at) + by(1, z, at))
+        r = at - 0.5 * step * by(0, z, at)
+        cooler = root + (1 - root) * (k / 2) ** 2
+        r, heat = r * cooler / heat, cooler
+    close(t.z, z, 1e-9, what="z after the steps")
+    close(t.log_qz, log_q + kinetic(z, r), 1e-9, what="log q with the momentum")

@@ -58,7 +58,7 @@ ARGUMENTS = {
         "learned-similarity": ["width=8", "width=8,discriminator=conv"],
         "dip": ["kind=i"],
     },
-    "refine": {"hamiltonian": ["leapfrog=2"], "gradient-steps": ["steps=2"]},
+    "refine": {"hamiltonian": ["leapfrog=2"], "riemannian": ["leapfrog=1,components=3"], "gradient-steps": ["steps=2"]},
     "network": {"conv": ["width=4"], "resnet": ["width=4,blocks=1"]},
 }
 # what only goes with its like: often, so that it works, but not always, so that it is refused

@@ -124,6 +124,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "refine": {
         "gradient-steps": ("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",),
+        "riemannian": ("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",),
         "hamiltonian": ("Caterini, Doucet & Sejdinovic 2018, Hamiltonian Variational Auto-Encoder (NeurIPS)",),
     },
 }

@@ -41,6 +41,7 @@ from .posteriors import gumbel as gumbel
 from .posteriors import hamiltonian as hamiltonian
 from .posteriors import hrq_vae as hrq_vae
 from .posteriors import pvae as pvae
+from .posteriors import rhvae as rhvae
 from .posteriors import semi_amortised as semi_amortised
 from .posteriors import svae as svae
 from .posteriors import vae_iaf as vae_iaf

@@ -75,6 +75,20 @@ def hamiltonian(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",
+        refine="riemannian")  # fmt: skip
+def rhvae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log p(x, z_K) + log N(r_K; 0, G(z_K)) - log q(z_0 | x) - log N(r_0; 0, G(z_0)) + D/2 log beta_0].
+
+    (z_K, r_K) by K generalised leapfrog steps under a learned metric G (Algorithm 1, eq. 7 and 10), whose centres are
+    parameters where the paper has one for each training row. Metric, steps, beta_0 -> refinements.Riemannian.
+
+    >>> recipes.rhvae((5,), 2)[0].refine.components
+    10
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 @recipe("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",
         refine="gradient-steps")  # fmt: skip
 def semi_amortised(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
