@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench evidence clean
 
 setup: .venv/ready
 
@@ -26,6 +26,10 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/linear_exact.py
 	$(BIN)/python benchmarks/plain_pytorch.py
+	$(BIN)/python benchmarks/tables.py anomalies
+
+evidence: setup
+	$(BIN)/python benchmarks/evidence.py
 
 clean:
 	rm -rf .venv build dist

@@ -10,6 +10,7 @@ for module in sorted(Path(__file__).parent.glob("checks_*.py")):
 
 SLOW = (  # a tenth of a second and more: last
     "evaluate_by_hand",
+    "outliers_by_their_share",
     "training_keeps_the_best_bound",
     "new_tables_are_read_as_the_models_were",
     "rows_keep_their_names_and_numbers",

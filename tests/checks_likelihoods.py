@@ -9,7 +9,14 @@ import torch
 
 from exact import check, close, f64, normal
 from vaelab import likelihoods
-from vaelab.distributions import ContinuousBernoulli, LogisticMixture, NegativeBinomial, ZeroInflated, draw
+from vaelab.distributions import (
+    AutoregressiveBernoulli,
+    ContinuousBernoulli,
+    LogisticMixture,
+    NegativeBinomial,
+    ZeroInflated,
+    draw,
+)
 from vaelab.networks import Conv, Linear, Typed
 from vaelab.noise import Given
 
@@ -137,8 +144,8 @@ def columns_are_the_sum_of_their_parts() -> None:
     poisson = x[0, [0, 2]] * rate.log() - rate - f64([2, 120]).log()
     coin, name = torch.nn.functional.logsigmoid(raw[2]), torch.log_softmax(raw[3:], 0)[2]
     close(d.base_dist.log_prob(x)[0], torch.stack([poisson[0], coin, poisson[1], name]), what="each column")
-    seen = Typed(torch.nn.Identity(), (-1, 0, 3))(f64([[1, 0.5, 2]]))
-    close(seen, f64([[math.log(2), 0.5, 0, 0, 1]]), what="what the encoder reads")
+    read = Typed(torch.nn.Identity(), ("count", "number", "category=3"))
+    close(read(f64([[1, 0.5, 2]])), f64([[math.log(2), 1, 0.5, 1, 0, 0, 1]]), what="what the encoder reads")
 
 
 @check
@@ -149,3 +156,16 @@ def an_image_on_its_way_up_by_hand() -> None:
     small = f.silu(f.linear(z, up.dense[0].weight, up.dense[0].bias).reshape(7, 4, 3, 3))
     large = f.conv_transpose2d(small, up.stages[0][1].weight, up.stages[0][1].bias, stride=2, padding=1)
     close(up(z), large[:, :, :5, :5].reshape(7, 3, 2, 5, 5).permute(0, 1, 3, 4, 2), what="5x5 pixels")
+
+
+@check
+def images_drawn_pixel_by_pixel_sum_to_one() -> None:
+    """Over all images of 2 x 3; and their draws at given thresholds are those that the masses ask for."""
+    images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6).reshape(-1, 2, 3)
+    given, kernel, head = normal(5, 2, 3), 1.5 * normal(5, 12, seed=1), 1.5 * normal(5, seed=2)
+    d = AutoregressiveBernoulli(given, kernel, head, f64(0.3), radius=2)
+    each = d.log_prob(images)
+    close(each.sum((1, 2)).exp().sum(), 1.0, 1e-12, "sum of masses")
+    u = 0.5 + 0.4 * torch.tanh(normal(1, 2, 3, seed=3))
+    x = draw(d, 1, Given([u]))
+    close((u < torch.sigmoid(d.logits(x))).double(), x, what="a draw against the masses of its own pixels")

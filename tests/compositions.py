@@ -40,6 +40,7 @@ ARGUMENTS = {
         "nearest": ["codes=5", "codes=5,width=1"],
     },
     "likelihood": {
+        "autoregressive-bernoulli": ["radius=2,width=3"],
         "gaussian": ["scale=shared", "scale=entry", "scale=optimal"],
         "laplace": ["scale=shared"],
         "logistic-mixture": ["components=3"],
@@ -134,7 +135,8 @@ def composition(seed: int) -> Composition:
 
 def with_part(role: str, name: str) -> Composition:
     """Return a composition of this part and what it needs beside it, all else by default."""
-    data = {"bernoulli": "binary", "logistic-mixture": "grey"}.get(name, "grey" if role == "network" else "grid")
+    like = {"bernoulli": "binary", "autoregressive-bernoulli": "black and white", "logistic-mixture": "grey"}
+    data = (like | {"gaussian-mixture": "real"}).get(name, "grey" if role == "network" else "grid")
     options = {"recipe": "vae", "latent_dim": 3, "hidden": "8", role: name} | PARTNERS.get(name, {})
     return Composition(data, options, 0)
 

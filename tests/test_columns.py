@@ -110,11 +110,22 @@ def test_columns_of_small_supports_sum_to_one() -> None:
 
 
 def test_an_encoder_reads_each_column_by_its_kind() -> None:
-    assert Columns.seen((D,), kinds=KINDS) == (D + 2 + 2 + 1,)
-    reader = Columns.reader(nn.Identity(), kinds=("gaussian", "poisson", "categorical=3", "bernoulli"))
+    assert Columns.seen((D,), kinds=KINDS) == (2 * (D - 3) + 3 + 3 + 2,)  # a number, and whether it is there
+    kinds = ("gaussian", "poisson", "categorical=3", "bernoulli", "ordinal=5", "spike=2", "spike=2")
+    reader = Columns.reader(nn.Identity(), kinds=kinds)
     assert isinstance(reader, Typed)
-    seen = reader(torch.tensor([[-0.5, 99.0, 2.0, 1.0]], dtype=F64))
-    close(seen, torch.tensor([[-0.5, np.log(100), 0, 0, 1, 1]], dtype=F64))
+    seen = reader(torch.tensor([[-0.5, 99.0, 2.0, 1.0, 0.25, -32.0, 0.5]], dtype=F64))
+    whole = [-0.5, 1, np.log(100), 1, 0, 0, 1, 1, 1, -1, 1, 0, 1, 1, 0.5, 0, 1]
+    close(seen, torch.tensor([whole], dtype=F64))
+    assert (reader(torch.full((1, 7), torch.nan, dtype=F64)) == 0).all()
+
+
+def test_one_of_many_categories_is_read_as_a_vector() -> None:
+    reader = Columns.reader(nn.Identity(), kinds=("low-rank-categorical=1000", "gaussian")).double()
+    assert Columns.seen((2,), kinds=("low-rank-categorical=1000", "gaussian")) == (34,)
+    seen = reader(torch.tensor([[999.0, 0.5], [torch.nan, 0.5]], dtype=F64))
+    close(seen[0, :32], reader.vectors["0"].weight[999])
+    assert (seen[1, :32] == 0).all()
 
 
 def test_counts_among_the_columns_start_from_their_own() -> None:
@@ -145,7 +156,7 @@ def test_a_mixed_table_from_training_to_file(tmp_path: Path) -> None:
     likelihood = Columns(networks.MLP(2, Columns.outputs((3,), kinds=kinds), (32,)), (3,), kinds=kinds)
     model = VAE(prior=priors.Gaussian(2), posterior=posteriors.Gaussian(encoder, 2), likelihood=likelihood)
     data = Dataset(x, Schema(name="mixed", layout="array", shape=(3,), values="real"))
-    with pytest.raises(UsageError, match="Columns likelihood is for several kinds of values"):
+    with pytest.raises(UsageError, match="Columns likelihood is for mixed values"):
         vaelab.fit(model, data, epochs=1, progress="off")
     loop = vaelab.training
     rows = loop.Rows(data)

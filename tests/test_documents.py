@@ -13,15 +13,21 @@ import transcript
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/your-own.md"])
-def test_python_blocks_run_in_order(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/your-own.md", "docs/scikit-learn.md"])
+def test_python_blocks_run_in_order(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each block runs; where a block of text follows it, that is what it prints."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict[str, object] = {"__name__": "page"}
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     with torch.random.fork_rng(devices=[]):
-        for block in blocks:
+        for block, expected in blocks:
             exec(compile(block, page, "exec"), names)
+            printed = capsys.readouterr().out
+            assert not expected or transcript.differs(expected, printed) is None, printed
 
 
 def test_the_first_hour_goes_as_it_is_told() -> None:

@@ -43,8 +43,10 @@ LAYERS = (
     "run",
     "verbs",
     "plan",
+    "estimator",
     "comparison_picture",
     "comparison",
+    "experiments",
     "cli",
     "__main__",
 )

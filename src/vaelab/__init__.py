@@ -28,6 +28,7 @@ _HOME = {
     "evaluate": "verbs",
     "fit": "plan",
     "generate": "verbs",
+    "impute": "verbs",
     "interpolate": "verbs",
     "load": "run",
     "measure": "verbs",
@@ -41,6 +42,7 @@ _HOME = {
 _SPACES = (
     "data",
     "distributions",
+    "estimator",
     "likelihoods",
     "models",
     "networks",
@@ -69,6 +71,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from . import data as data
     from . import distributions as distributions
+    from . import estimator as estimator
     from . import likelihoods as likelihoods
     from . import models as models
     from . import networks as networks
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from .verbs import encode as encode
     from .verbs import evaluate as evaluate
     from .verbs import generate as generate
+    from .verbs import impute as impute
     from .verbs import interpolate as interpolate
     from .verbs import measure as measure
     from .verbs import reconstruct as reconstruct

@@ -48,11 +48,18 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "likelihood": {
         "bernoulli": (KINGMA,),
+        "autoregressive-bernoulli": (
+            "Gulrajani et al. 2017, PixelVAE: A Latent Variable Model for Natural Images (ICLR)",
+            "Chen et al. 2017, Variational Lossy Autoencoder (ICLR)",
+        ),
         "gaussian": (
             KINGMA,
             "Rybkin, Daniilidis & Levine 2021, Simple and Effective VAE Training with Calibrated Decoders (ICML)",
         ),
+        "gaussian-mixture": ("Bishop 1994, Mixture Density Networks (Aston University)",),
         "categorical": (),
+        "low-rank-categorical": (),
+        "ordinal": ("McCullagh 1980, Regression Models for Ordinal Data (JRSS B 42)",),
         "continuous-bernoulli": ("Loaiza-Ganem & Cunningham 2019, The Continuous Bernoulli (NeurIPS)",),
         "discretized-logistic": (_IAF,),
         "logistic-mixture": (_PIXEL,),

@@ -8,7 +8,7 @@ from torch import nn
 
 from .data import Schema, as_counts, choose_likelihood
 from .errors import UsageError
-from .likelihoods import Likelihood
+from .likelihoods import Columns, Likelihood
 from .options import TrainOptions
 from .parts import Spec, known, parse, takes
 from .recipes import DEFAULTS, Recipe
@@ -54,7 +54,7 @@ def _with_levels(spec: Spec, schema: Schema) -> Spec:
     """Return a likelihood on a grid with the number of levels of the data, unless it was given."""
     if spec.part.levels is None:
         return spec
-    if schema.values in ("real", "count"):
+    if schema.values in ("real", "count", "mixed"):
         if spec.part.levels not in spec.arguments:
             raise _not_for(spec.part, schema)
         return spec
@@ -75,12 +75,17 @@ def _weighted(spec: Spec, options: TrainOptions, steps_per_epoch: int) -> Spec:
     return Spec(spec.role, spec.name, spec.part, {**spec.arguments, **arguments})
 
 
-def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood]) -> Schema:
+def as_the_likelihood_reads(splits: Splits, likelihood: type[Likelihood], asked: bool = True) -> Schema:
     """Return the schema under which a likelihood of categories reads integers as codes, one of counts as counts.
 
-    Else the same one: what does not fit is refused later, by name.
+    One of binary images that comes with the recipe, not `asked` for, gets grey images drawn to 0 or 1 afresh. Else
+    the same schema: what does not fit is refused later, by name.
     """
     schema = splits.schema
+    if schema.kinds:
+        return schema
+    if not asked and likelihood.values == ("binary",) and (schema.layout, schema.values) == ("image", "integer"):
+        return schema.replace(values="binary", binarize="stochastic")
     if schema.values not in likelihood.values and "count" in likelihood.values:
         return as_counts(schema, splits.by_name().values()) or schema
     if schema.values == "integer" and likelihood.values == ("category",):
@@ -96,21 +101,32 @@ def check_support(model: nn.Module, schema: Schema) -> None:
     has = schema.values
     if has not in likelihood.values:
         raise _not_for(likelihood, schema)
+    if isinstance(likelihood, Columns):
+        _check_columns(likelihood, schema)
     levels = getattr(likelihood, likelihood.levels) if likelihood.levels else schema.levels
-    if has not in ("real", "count") and levels != schema.levels:
+    if has not in ("real", "count", "mixed") and levels != schema.levels:
         raise UsageError(
             f"{schema.name} has {schema.levels} levels, but the likelihood has {likelihood.levels}={levels}. "
             f"Use {likelihood.levels}={schema.levels}."
         )
 
 
+def _check_columns(likelihood: Columns, schema: Schema) -> None:
+    """Refuse laws of columns that are not those of what the columns hold: as many levels, masses for masses."""
+    for name, field, kind in zip(schema.columns or (), schema.kinds, likelihood.kinds):
+        ours, theirs = field.family.removeprefix("low-rank-"), kind.removeprefix("low-rank-")
+        masses = ours.startswith(("categorical", "ordinal", "spike"))
+        if theirs != ours and (masses or ("=" in theirs and not theirs.startswith("gaussian-mixture"))):
+            raise UsageError(f"columns: column {name} is {field.kind}, {ours}: its law cannot be {theirs}.")
+
+
 def _not_for(likelihood: Likelihood | type[Any], schema: Schema) -> UsageError:
     """Return what to say of a likelihood that is for other values."""
     has, name = schema.values, likelihood.__name__ if isinstance(likelihood, type) else type(likelihood).__name__
-    grid = "" if has in ("real", "count") else f", {schema.low}..{schema.high}"
-    fit = choose_likelihood(schema)[0]
-    binarize = ", or --binarize stochastic" if name == "Bernoulli" and schema.layout == "image" else ""
+    grid = "" if has in ("real", "count", "mixed") else f", {schema.low}..{schema.high}"
+    use = "Leave --likelihood out" if schema.kinds else f"Use --likelihood {choose_likelihood(schema)[0]}"
+    binarize = ", or --binarize stochastic" if likelihood.values == ("binary",) and schema.layout == "image" else ""
     return UsageError(
         f"the {name} likelihood is for {' or '.join(likelihood.values) or 'several kinds of'} values, "
-        f"but {schema.name} has {has} ones{grid}. Use --likelihood {fit}{binarize}."
+        f"but {schema.name} has {has} ones{grid}. {use}{binarize}."
     )

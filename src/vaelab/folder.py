@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from .data import Dataset, Schema
 from .durable import check_writable, write_durably
 from .errors import DataError, UsageError
 from .options import TrainOptions, read_toml, to_toml
+from .parts import parse
 from .splits import read_splits
 from .training import History
 from .training.checkpoint import has_checkpoint
@@ -71,9 +72,12 @@ def write_config(folder: Path, source: str, options: TrainOptions) -> None:
 
 def from_anywhere(options: TrainOptions) -> TrainOptions:
     """Return options that mean the same wherever a later command is run."""
-    if not isinstance(options.validation, str):
-        return options
-    return replace(options, validation=anywhere(options.validation))
+    held_out, file = options.validation, options.columns_file
+    return replace(
+        options,
+        validation=anywhere(held_out) if isinstance(held_out, str) else held_out,
+        columns_file=None if file is None else anywhere(file),
+    )
 
 
 def anywhere(name: str) -> str:
@@ -111,3 +115,18 @@ def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], 
         return splits.by_name()
 
     return reopen
+
+
+def setup_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
+    known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
+    objective = meta.get("parts", {}).get("objective")
+    if objective is not None:
+        spec = parse("objective", objective)
+        known |= {key: spec.arguments.get(key) for key in ("beta", "warmup")}
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def json_lines(records: list[dict[str, Any]]) -> bytes:
+    """Return one JSON document a line."""
+    return "".join(json.dumps(record) + "\n" for record in records).encode()

@@ -103,6 +103,28 @@ class SharedNoise(Noise):
         return self._share(draw.clamp_(min=torch.finfo(torch.float64).tiny), shape, like)
 
 
+class Mirrored(Noise):
+    """Draws in pairs, e and -e, u and 1 - u: what is linear in them averages to its exact mean over an even K.
+
+    >>> one = Mirrored(Noise.seeded(0)).normal((4, 7, 2), torch.zeros(1, dtype=torch.float64))
+    >>> float(one.sum(0).abs().max())
+    0.0
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise, self.generator = noise, getattr(noise, "generator", None)  # type: ignore[assignment]
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) of shape (K, B, *event)."""
+        half = self.noise.normal(((shape[0] + 1) // 2, *shape[1:]), like)
+        return torch.cat([half, -half])[: shape[0]]
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1) of shape (K, B, *event)."""
+        half = self.noise.uniform(((shape[0] + 1) // 2, *shape[1:]), like)
+        return torch.cat([half, (1 - half).clamp(min=torch.finfo(half.dtype).tiny)])[: shape[0]]
+
+
 class RowNoise(Noise):
     """Independent noise that belongs to the row: row i gets the numbers of (seed, i, block), in any batch.
 

@@ -33,7 +33,8 @@ class TrainOptions:
     likelihood: str | None = None
     """p(x | z): bernoulli, gaussian:scale=shared, laplace, student-t, categorical, discretized-logistic,
     logistic-mixture:components=10, continuous-bernoulli, poisson, negative-binomial,
-    zero-inflated-poisson, zero-inflated-negative-binomial (default: by the data)."""
+    zero-inflated-poisson, zero-inflated-negative-binomial, autoregressive-bernoulli:radius=3,width=8
+    (default: by the data)."""
     objective: str | None = None
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None
@@ -72,6 +73,13 @@ class TrainOptions:
     """Columns of a table to keep: names or 1-based ranges, "1-11" or "age,income"."""
     drop: str | None = None
     """Columns of a table to leave out."""
+    column: tuple[str, ...] = ()
+    """The kind of a column, "age:count", once for each: real, positive, count, ordinal, category, boolean, date,
+    identifier, text (the last two are left out), auto; "*:auto" of all (default: auto where there are words)."""
+    columns_file: str | None = None
+    """A TOML file of columns: of each a table with kind, and levels = [...] in their order, or low and high."""
+    unseen: str | None = None
+    """What a category in new data is that was not seen in training: refuse (default) or missing."""
     header: str = "auto"
     """Whether the first line of a table names its columns: auto, yes or no."""
     labels: str | None = None
@@ -100,6 +108,10 @@ class TrainOptions:
     """How an image of another shape gets --size: stretch, crop (keep the middle) or pad (with black)."""
     skip_bad: bool = False
     """Leave out images that cannot be read; else they are refused."""
+
+    def __post_init__(self) -> None:
+        given = (self.column,) if isinstance(self.column, str) else tuple(self.column)
+        object.__setattr__(self, "column", given)  # a file gives a list
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

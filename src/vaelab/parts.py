@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from . import likelihoods, models, networks, objectives, posteriors, priors, refinements
-from .data import Schema
+from .data import Count, Grid, Levels, Number, Schema
 from .errors import UsageError, suggest
 from .part import Part, fits
 
@@ -130,7 +130,7 @@ def _value(text: str) -> Any:
 
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
-    out: dict[str, type[Any]] = {"data.Schema": Schema}
+    out: dict[str, type[Any]] = {f"data.{part.__name__}": part for part in (Schema, Count, Grid, Levels, Number)}
     for space in (models, priors, posteriors, likelihoods, networks, refinements):
         short = space.__name__.rpartition(".")[2]
         out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _buildable(getattr(space, n))}

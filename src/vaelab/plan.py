@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from .choices import as_the_likelihood_reads, check_support, choose_parts
-from .data import Dataset, open_source
+from .data import Dataset, described, open_source
 from .data.conditions import describe as given
 from .data.conditions import labelled_rows, width
 from .errors import EnvironmentFault, TrainingError, UsageError
@@ -61,6 +62,7 @@ class Plan:
             f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
+        kinds = train.schema.kinds and parts["likelihood"].name == "columns"
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
             f"split    {len(train):,} train, {held}"
@@ -69,7 +71,8 @@ class Plan:
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
             + f"   network {parts['network']}"
             + (f"   refine {parts['refine']}" if "refine" in parts else ""),
-            f"         p(x | z) {parts['likelihood']}, because {self.reason}",
+            f"         p(x | z) {'columns' if kinds else parts['likelihood']}, because {self.reason}",
+            *described(train.schema),
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
         ]
         notes = train.notes
@@ -92,7 +95,7 @@ class Plan:
     def rehearse(self) -> None:
         """Raise UsageError where model and objective do not fit together."""
         few = self.splits.train.take(list(range(min(10, len(self.splits.train)))))
-        with self._threads(), memory_said("this model"):
+        with suppress(EnvironmentFault), self._threads(), memory_said("this model"):  # `run` says it, with figures
             rehearse(self.model, self.objective, self._training_rows(few), self.settings)
 
     def estimate(self) -> str:
@@ -157,6 +160,7 @@ class Plan:
                 "train": len(self.splits.train),
                 "validation": 0 if self.splits.validation is None else len(self.splits.validation),
                 "digest": self.splits.train.digest,
+                **_gaps(self.splits.train),
             },
             "best": best,
             "stopped": history.stopped,
@@ -166,6 +170,14 @@ class Plan:
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
         }
+
+
+def _gaps(train: Dataset) -> dict[str, Any]:
+    """Return the columns of a mixed table that had gaps in training: what else is missing later is unheard of."""
+    if not train.schema.kinds:
+        return {}
+    gone = train.x.isnan().any(0).tolist()
+    return {"missing": [name for name, some in zip(train.schema.columns or (), gone) if some]}
 
 
 class _Threads:
@@ -199,12 +211,15 @@ def plan_run(source: Any, **options: Any) -> Plan:
     schema = splits.schema
     if chosen.augment and schema.layout != "image":
         raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
-    latent_dim = min(20, max(2, schema.dims // 4)) if chosen.latent_dim is None else read_dims(chosen.latent_dim)
+    # a column of categories is many numbers
+    usual = min(20, max(2, schema.dims if schema.kinds else schema.dims // 4))
+    latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
     epoch = steps_per_epoch(len(splits.train), settings.batch_size)
     parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
-    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part))
+    asked = chosen.likelihood is not None
+    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part, asked))
     classes: dict[str, Any] = {}
     if "classes" in recipe.parts:
         rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)

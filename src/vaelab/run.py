@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,18 +16,20 @@ from . import files, use
 from .conditional import Conditional
 from .data import Dataset, Schema, as_real, open_source
 from .data.conditions import describe, read_given
+from .data.given import row_of
 from .data.reading import LABEL
+from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, Gaps, diagnose, evaluate_model, inference_gaps
-from .folder import MODEL_FILE, read_history, rows_of, write_config
+from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy, diagnose, evaluate_model, per_column, privacy
+from .folder import MODEL_FILE, json_lines, read_history, rows_of, setup_of, write_config
 from .models import Model, SemiSupervised
-from .noise import stream
 from .options import TrainOptions
-from .parts import parse, prior_for, registry
+from .part import exact
+from .parts import prior_for, registry
 from .report import fragment, page
 from .training import History, Rows
-from .use import Codes, Measures
+from .use import Codes, Imputation, Measures
 
 
 @dataclass
@@ -67,9 +68,9 @@ class Run:
         finite = [
             {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
         ]
-        write_durably(folder / "metrics.jsonl", _lines(finite))
+        write_durably(folder / "metrics.jsonl", json_lines(finite))
         if history.bad_steps:
-            write_durably(folder / "bad_steps.jsonl", _lines(history.bad_steps))
+            write_durably(folder / "bad_steps.jsonl", json_lines(history.bad_steps))
         write_config(folder, source, options)
         self.save(folder / MODEL_FILE)
         self.folder = folder
@@ -126,7 +127,7 @@ class Run:
                 self.splits = self.reopen()
         rows = None if split == "train" else Rows(data, device=self.device)
         own = Rows(self.splits["train"], device=self.device) if "train" in self.splits else None
-        return diagnose(self.model, own, rows, self.history, _setup(self.meta), split=split, quick=quick)
+        return diagnose(self.model, own, rows, self.history, setup_of(self.meta), split=split, quick=quick)
 
     @property
     def latent_dim(self) -> int:
@@ -157,21 +158,6 @@ class Run:
         if not isinstance(self.model, SemiSupervised) or data.labels is None:
             return judged
         return replace(judged, accuracy=use.accuracy(self.model, data, seed=seed))
-
-    def gaps(self, source: Any = None, *, most: int = 100, seed: int = 0, **how: Any) -> Gaps:
-        """Return what lies between bound and evidence: what the family of q costs, and what the encoder costs.
-
-        Of at most `most` rows; more options: `vaelab.evaluation.inference_gaps`.
-
-        >>> found = run.gaps(most=5, samples=50, temperatures=1)
-        >>> abs(found.inference.value - found.approximation.value - found.amortisation.value) < 1e-9
-        True
-        """
-        if most < 1:
-            raise UsageError(f"gaps: at least 1 row is needed, got {most}.")
-        rows = self.rows(source)[0]
-        order = torch.randperm(len(rows), generator=stream(seed, "judged rows"))[:most]
-        return inference_gaps(self.model, rows.some(order.to(self.device)), seed=seed, **how)
 
     def known_rows(self, data: Dataset) -> int:
         """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
@@ -210,6 +196,15 @@ class Run:
             raise UsageError(f"this model must be given {describe(self.schema.conditions)}. Add --given NAME=VALUE.")
         return None if given is None else read_given(conditions, given)
 
+    def resamples(self, given: Any) -> bool:
+        """Whether what is given are columns that the model was not trained to be given: they are resampled.
+
+        >>> run.resamples(None)
+        False
+        """
+        conditional = bool(self.schema.conditions) or isinstance(self.model, SemiSupervised)
+        return given is not None and not conditional and self.schema.columns is not None
+
     def decode(self, z: Any, *, given: str | Mapping[str, Any] | None = None) -> Tensor:
         """Return E[x | z] for places z (N, D), (N, *shape), in the user's units; `given` as for `given`.
 
@@ -235,6 +230,18 @@ class Run:
         """
         return use.reconstruct(self.model, self.data(source)[0], seed=seed)
 
+    def score_columns(
+        self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
+    ) -> PerColumn:
+        """Return `score` split over the columns: what each adds to log p(x), and the divergence of q from p(z).
+
+        >>> split = run.score_columns(samples=10)
+        >>> torch.allclose(split.total, run.score(samples=10))
+        True
+        """
+        rows = Rows(self.data(source)[0], dtype=torch.float64)
+        return per_column(exact(self.model), rows, samples=samples, seed=seed, units=units, **how)
+
     def score(
         self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
     ) -> Tensor:
@@ -246,18 +253,61 @@ class Run:
         """
         return use.score(self.model, self.data(source)[0], samples=samples, units=units, seed=seed, **how)
 
+    def impute(
+        self, source: Any = None, *, draws: int = 0, samples: int = 1000, level: float = 0.9, seed: int = 0, **how: Any
+    ) -> Imputation:
+        """Return the rows of a source with their gaps filled from p(x_missing | x_observed): best values and `draws`.
+
+        >>> run.impute(samples=10).missing.any().item()  # nothing is missing here
+        False
+        """
+        rows = self.data(source)[0]
+        return use.impute(self.model, rows, draws=draws, samples=samples, level=level, seed=seed, **how)
+
+    def frame(self, rows: Tensor, *, means: bool = False, like: Any = None) -> Any:
+        """Return rows (N, *shape) in the user's units as a data frame with the user's columns: words, dates, integers.
+
+        A polars frame, or one of the kind of `like`: a pandas or pyarrow table.
+
+        >>> run.frame(run.generate(3)).shape
+        (3, 64)
+        """
+        return as_table(rows, self.schema, means=means, like=like)
+
     def generate(
         self, n: int, *, means: bool = False, temperature: float = 1.0, seed: int = 0, given: Any = None
     ) -> Tensor:
-        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`; `given` as for `given`.
+        """Return n draws of x, (n, *shape), in the user's units; E[x | z] with `means`.
+
+        `given` is the condition of a model that was trained with one (see `given`); of any other the values of columns,
+        {"income": ">50K"}: rows are then drawn from p(x | given) by importance resampling, see `use.generate_given`.
 
         >>> draws, means = run.generate(4), run.generate(4, means=True)
         >>> bool((draws == draws.round()).all()), bool((means == means.round()).all())
         (True, False)
         """
+        if self.resamples(given):
+            if means or temperature != 1.0:
+                raise UsageError("columns are given after training by resampling draws: no means, no temperature.")
+            return use.generate_given(self.model, self.schema, n, row_of(self.schema, given), seed=seed)[0]
         return use.generate(
             self.model, self.schema, n, means=means, temperature=temperature, seed=seed, condition=self.given(given)
         )
+
+    def privacy(self, n: int = 5000, *, source: Any = None, seed: int = 0) -> Privacy | None:
+        """Return how near n drawn rows lie to training rows, against rows held out (or a source's): copies, distances.
+
+        None where the training rows are not known any more.
+
+        >>> run.privacy(100).copies
+        0
+        """
+        held_out, split = self.data(source)
+        if split == "train":
+            raise UsageError("privacy: no rows were held out of training. Give a SOURCE of other rows.")
+        with suppress(VaelabError):
+            return privacy(self.generate(n, seed=seed), self._known()["train"], held_out, seed=seed)
+        return None
 
     def measure(self, source: Any = None, *, samples: int = 2000, seed: int = 0) -> Measures:
         """Return how far generated rows are from held-out rows (or a source's), beside how far training rows are.
@@ -310,10 +360,6 @@ class Run:
         return fragment(self)
 
 
-def _lines(records: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(record) + "\n" for record in records).encode()
-
-
 def _under(data: Dataset, schema: Schema) -> Dataset:
     """Return rows under the schema of a run, where they were read under their own."""
     if schema.values == "real" and data.schema.values != "real":
@@ -321,16 +367,6 @@ def _under(data: Dataset, schema: Schema) -> Dataset:
     if data.schema.shape != schema.shape:
         raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
     return replace(data, schema=schema, test=None)
-
-
-def _setup(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
-    known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
-    objective = meta.get("parts", {}).get("objective")
-    if objective is not None:
-        spec = parse("objective", objective)
-        known |= {key: spec.arguments.get(key) for key in ("beta", "warmup")}
-    return {key: value for key, value in known.items() if value is not None}
 
 
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:

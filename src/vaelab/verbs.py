@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .evaluation import Diagnosis, Evaluation
 from .run import Run, load
-from .use import Codes, Measures
+from .use import Codes, Imputation, Measures
 
 
 def save(run: Run, path: str | Path) -> Path:
@@ -82,6 +82,15 @@ def score(run: Run | str | Path, source: Any = None, **how: Any) -> Tensor:
     torch.Size([180])
     """
     return opened(run).score(source, **how)
+
+
+def impute(run: Run | str | Path, source: Any = None, **how: Any) -> Imputation:
+    """Fill the gaps of rows from what was observed of them: see `Run.impute`.
+
+    >>> vaelab.impute(run, samples=10).values.shape
+    torch.Size([180, 8, 8])
+    """
+    return opened(run).impute(source, **how)
 
 
 def generate(run: Run | str | Path, n: int, **how: Any) -> Tensor:

@@ -50,9 +50,9 @@ TEXT_FAULTS: list[tuple[str, str | bytes, Options, type, str]] = [
     (
         "text",
         "name,b\nBob,2\nEve,3\n",
-        {},
+        {"column": ("name:real",)},
         DataError,
-        'column "name" holds text: row 1 is "Bob". Only numbers can be modelled; leave it out',
+        'column "name" holds text: row 1 is "Bob", where a number was expected.',
     ),
     ("escape", "a,b\n1,2\n2,3\n\x1b[31mred,4\n", {}, DataError, r'row 3 holds "\x1b[31mred"'),
     ("long value", "a,b\n1,2\n2,3\n" + "x" * 500 + ",4\n", {}, DataError, '"' + "x" * 39 + '…"'),

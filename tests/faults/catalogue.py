@@ -35,6 +35,18 @@ class Models:
         table.write_text("height,weight,age\n" + "\n".join(lines) + "\n")
         return self._trained("table", str(table))
 
+    @cached_property
+    def people(self) -> Path:
+        """A run on a mixed table of 60 rows: name (left out), town, born, height, children, member; with gaps."""
+        towns, lines = ["Oslo", "Bergen", "Å", ""], []
+        for i in range(60):
+            height = "" if i % 9 == 4 else f"{150 + 7 * i % 40}.5"
+            born, truth = f"19{70 + i % 30}-0{1 + i % 9}-1{i % 10}", "True" if i * 7 % 3 else "False"
+            lines.append(f"N{i},{towns[i % 4]},{born},{height},{i * i % 5},{truth}")
+        table = self.folder / "mixed.csv"
+        table.write_text("name,town,born,height,children,member\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        return self._trained("people", str(table))
+
     def _trained(self, name: str, source: str) -> Path:
         out = self.folder / name
         assert run(["train", source, *QUICK, "--out", str(out)]) == 0
@@ -104,7 +116,7 @@ def numbers(kind: str, *spans: tuple[int, int]) -> list[str]:
 
 
 DEMANDED = [
-    *numbers("C", (1, 19), (22, 25), (27, 27), (31, 32), (41, 51), (58, 58), (60, 63)),
+    *numbers("C", (1, 27), (31, 32), (41, 53), (58, 58), (60, 63)),
     *numbers("I", (1, 12)),
     *numbers("L", (1, 23)),
     *numbers("F", (1, 19)),

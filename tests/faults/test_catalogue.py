@@ -12,7 +12,7 @@ import pytest
 from faults.catalogue import COMMANDS, DEMANDED, LIBRARY, Fault, Models, Place
 from vaelab.cli import run
 
-for kind in ("tables", "options", "images", "training", "doctor", "library", "library_use", "files"):
+for kind in ("tables", "mixed", "options", "images", "training", "doctor", "library", "library_use", "files"):
     import_module(f"faults.{kind}")
 
 

@@ -44,12 +44,14 @@ COMMANDS = {
     "encode": "Where rows lie in the latent space.",
     "decode": "What lies at places of the latent space.",
     "reconstruct": "What the model makes of rows.",
+    "impute": "Gaps of rows filled from what was observed of them.",
     "interpolate": "What lies between rows.",
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
+    "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
 }
 
 

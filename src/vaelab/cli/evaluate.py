@@ -61,6 +61,7 @@ def evaluate(
     quiet
         No progress.
     """
+    from ..evaluation import inference_gaps
     from ..run import load
     from ..training import Progress
     from .rows import read_rows
@@ -70,9 +71,10 @@ def evaluate(
     how = {"estimator": estimator, "most": rows, "temperatures": temperatures, "chains": chains, "start": start}
     with Progress("off" if quiet else "auto") as progress:
         judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split, **how)
-    split_up = (
-        opened.gaps(data, most=rows or 100, temperatures=temperatures, chains=chains, seed=seed) if gaps else None
-    )
+    split_up = None
+    if gaps:
+        steps = {"temperatures": temperatures, "chains": chains, "seed": seed}
+        split_up = inference_gaps(opened.model, opened.rows(data)[0], most=rows or 100, **steps)
     trained = opened.known_rows(data) if source is not None else 0
     if trained:
         print(f"warning: {trained:,} of {len(data):,} rows are equal to training rows.", file=sys.stderr)
@@ -84,6 +86,8 @@ def evaluate(
 
 def table(judged: Evaluation) -> str:
     """Return the figures as lines of text."""
+    from ..evaluation.evidence import DRAWS
+
     units = "nats per row" + (", standardised units" if judged.units == "standardised" else "")
     lines = [f"{judged.rows:,} rows ({judged.split}), {units}", f"  reconstruction      {judged.reconstruction}"]
     if judged.kl is not None and judged.elbo is not None and judged.log_evidence is not None:
@@ -104,6 +108,10 @@ def table(judged: Evaluation) -> str:
         lines.append(f"  layer {layer.name}".ljust(22) + f"{carried}{layer.active_units} of {layer.size} active")
     if judged.mutual_information is not None:
         lines.append(f"  mutual information  {judged.mutual_information:.3f}")
+    if judged.columns is not None:
+        wide = max(len(name) for name in judged.columns)
+        lines.append(f"  each column         log p of it given the row's z, {DRAWS} draws, where it was observed")
+        lines += [f"    {name:<{wide}}  {nats}" for name, nats in judged.columns.items()]
     return "\n".join(lines)
 
 

@@ -38,20 +38,31 @@ def generate(
     temperature
         Multiplies the noise behind z; 1 is the model.
     given
-        What a conditional model is given, "kind=3" or "kind=3,age=35".
+        What a conditional model is given, "kind=3" or "kind=3,age=35"; to a model trained without --condition, values
+        of columns of a table: rows that have them are then found by resampling draws from the model.
     seed
         Seed of the draws.
     force
         Replace an existing output.
     """
+    from ..data.given import row_of
     from ..data.write import check_target, write_rows
     from ..run import load
-    from ..use import generate_blocks
+    from ..use import generate_blocks, generate_given
 
     if n < 0:
         raise UsageError(f"-n must not be negative, got {n}.")
     opened = load(run)
     check_target(Path(out), opened.schema, force)
+    if opened.resamples(given):
+        if means or temperature != 1.0:
+            raise UsageError("--given without --condition in training resamples draws: no --means, no --temperature.")
+        rows, effective = generate_given(opened.model, opened.schema, n, row_of(opened.schema, given or ""), seed=seed)
+        write_rows(out, rows, opened.schema, force=force)
+        few = " These are few: train with --condition to be given them." if effective < 1000 else ""
+        how = f"by importance resampling, of {effective:,.0f} effective draws of z"
+        print(f"{n:,} draws given {given}, {how} -> {out}.{few}", file=sys.stderr)
+        return
     condition = opened.given(given)
     blocks = generate_blocks(
         opened.model, opened.schema, n, means=means, temperature=temperature, seed=seed, condition=condition

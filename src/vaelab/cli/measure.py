@@ -46,7 +46,16 @@ def measure(
     opened = load(run)
     data, _ = read_rows(opened, source)
     found = opened.measure(None if source is None else data, samples=samples, seed=seed)
-    print(json.dumps(found.json()) if as_json else table(found))
+    near = opened.privacy(samples, source=data, seed=seed) if opened.schema.columns is not None else None
+    if as_json:
+        print(json.dumps({**found.json(), **({} if near is None else {"privacy": near.json()})}))
+        return
+    print(table(found))
+    if near is not None:
+        print(
+            f"copies: {near.copies:,} of {near.rows:,} generated rows equal a training row in every column, "
+            f"{near.copies_held_out:,} one of {near.compared:,} held-out rows. None is no proof of privacy."
+        )
 
 
 MEANINGS = {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+
+from ..errors import UsageError
 
 
 def score(
@@ -17,6 +19,7 @@ def score(
     out: Annotated[str | None, Parameter(alias="-o")] = None,
     samples: int = 1000,
     units: str = "user",
+    per_column: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
@@ -35,6 +38,8 @@ def score(
         Draws of z per row.
     units
         user: nats of your own units; standardised: of the model's.
+    per_column
+        Beside it what each column adds to it, and z: minus the divergence of p(z given x) from p(z); they sum to it.
     seed
         Seed of the draws, the same for every row.
     force
@@ -52,9 +57,19 @@ def score(
         check_columns(Path(out), force)
     opened = load(run)
     data, split = read_rows(opened, source)
+    if per_column and opened.schema.columns is None:
+        raise UsageError(f"--per-column is for tables, not for {opened.schema.describe()}.")
+    how: dict[str, Any] = {"samples": samples, "units": units, "seed": seed}
     with Progress("off" if quiet else "auto") as progress:
-        scores = opened.score(data, samples=samples, units=units, seed=seed, tick=progress.tick)
-    columns = {**data.carried(), "log_likelihood": scores.numpy()}
+        if per_column:
+            parts = opened.score_columns(data, **how, tick=progress.tick)
+            columns = {**data.carried(), "log_likelihood": parts.total.numpy(), "latent": parts.latent.numpy()}
+            columns |= {
+                f"nats_{name}": parts.columns[:, i].numpy() for i, name in enumerate(opened.schema.columns or ())
+            }
+        else:
+            scores = opened.score(data, **how, tick=progress.tick)
+            columns = {**data.carried(), "log_likelihood": scores.numpy()}
     if out is None:
         print_csv(as_frame(columns))
     else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .dataset import Dataset
 from .schema import Schema, Values
-from .words import count, reason
+from .words import count, reason, show
 
 Array = NDArray[Any]
 
@@ -239,7 +239,15 @@ def under(schema: Schema, data: Dataset, source: str) -> Dataset:
         raise DataError(
             f"{source}: rows have shape {tuple(data.x.shape[1:])}, the model was trained on {schema.shape}."
         )
-    if schema.values != "real":
+    if schema.kinds:
+        for name, field, column in zip(schema.columns or (), schema.kinds, data.x.unbind(1)):
+            wrong, allowed = field.wrong(column)
+            bad = torch.nonzero(wrong & ~column.isnan())
+            if len(bad):
+                more, got = f" ({count(len(bad), 'such value')})", f"{column[bad[0]].item():g}"
+                where = f"{source}: column {show(name)} row {int(bad[0]) + 1}"
+                raise DataError(f"{where} is {got}, expected {allowed}{more}.")
+    elif schema.values != "real":
         low, high = schema.grid
         x = data.x.int() if data.x.dtype == torch.uint8 else data.x  # in 8 bits 300 would be 44
         if schema.values == "binary" and not schema.stochastic and schema.binarize != "threshold":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
+from .kinds import Asked as Kind
 from .reading import Reading
 from .schema import Schema
 from .table import Picked
@@ -13,6 +14,9 @@ from .table import Picked
 APPLIES = {
     "columns": "tables",
     "drop": "tables",
+    "column": "tables",
+    "columns_file": "tables",
+    "unseen": "tables",
     "ids": "tables",
     "sep": "text tables",
     "decimal": "text tables",
@@ -36,6 +40,7 @@ class Asked:
     schema: Schema | None
     reading: Reading
     given: frozenset[str]
+    kinds: dict[str, Kind]
 
     def only(self, what: str, *kinds: str) -> None:
         """Raise UsageError for an option that says nothing of `what`, which is one of `kinds`."""

@@ -1,4 +1,4 @@
-"""Columns of numbers, from the cells of a text table or of a data frame; a bad cell is named."""
+"""Columns of numbers, words and dates, from the cells of a text table or of a data frame; a bad cell is named."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 EXACT = 2**53  # from here on, neighbouring integers are one float64
+WRITTEN = "text "  # before the form of dates that a text table holds
+DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([.,' ]\d{3})+([.,]\d+)?")
 
 
@@ -27,14 +30,18 @@ THOUSANDS = re.compile(r"[+-]?\d{1,3}([.,' ]\d{3})+([.,]\d+)?")
 class Column:
     """Values (N,) float64, NaN where missing, and the user's type of them.
 
-    exact  (N,) what stands there, where no float can hold it: integers beyond 2^53, or one word in every row;
-           a missing one is empty. The values are then all NaN, and the column cannot be modelled.
+    exact  (N,) what stands there, where no float can hold it: integers beyond 2^53, or words; a missing one is empty.
+           The values are then all NaN.
+    words  (N,) the same of a column of words, which may be categories
+    times  (N,) float64 seconds since 1970 of a column of dates, NaN where missing
     """
 
     name: str
     values: NDArray[np.float64]
     dtype: str
     exact: NDArray[Any] | None = None
+    words: NDArray[Any] | None = None
+    times: NDArray[np.float64] | None = None
 
 
 class Cells(Protocol):
@@ -57,8 +64,11 @@ class Cells(Protocol):
 
     def __len__(self) -> int: ...
 
-    def column(self, name: str, *, new: bool) -> Column:
-        """Return a column as numbers, or as it stands; in `new` data for a model nothing but numbers will do."""
+    def column(self, name: str, *, new: bool, form: str | None = None) -> Column:
+        """Return a column as numbers, else as it stands; in `new` data for a model nothing but numbers will do.
+
+        `form` asks for "words" or a "date" in their place, "number" for nothing but numbers.
+        """
         ...
 
     def exact(self, name: str) -> NDArray[Any]:
@@ -76,6 +86,19 @@ def as_they_stand(words: Sequence[str | None]) -> NDArray[Any]:
 
 def _word(name: str, exact: NDArray[Any]) -> Column:
     return Column(name, np.full(len(exact), np.nan), "String", exact)
+
+
+def _words(name: str, words: NDArray[Any], dtype: str = "String") -> Column:
+    return Column(name, np.full(len(words), np.nan), dtype, words, words)
+
+
+def _dates(name: str, words: NDArray[Any], seconds: NDArray[np.float64], dtype: str) -> Column:
+    return Column(name, np.full(len(words), np.nan), dtype, words, times=seconds)
+
+
+def _no_date(source: str, name: str, row: int, cell: object) -> DataError:
+    got = f"{source}: column {show(name)} row {row} is {show(str(cell))}"
+    return DataError(f"{got}, which is no date such as 2024-05-01. Correct it.")
 
 
 def _identifier(source: str, name: str, exact: NDArray[Any], large: NDArray[np.bool_], new: bool) -> Column:
@@ -125,24 +148,32 @@ class TextCells:
         """Return the integers or words of a column."""
         return as_they_stand(self.frame[name].to_list())
 
-    def column(self, name: str, *, new: bool) -> Column:
-        """Return the numbers of a column. Raises DataError naming a cell that is none."""
+    def column(self, name: str, *, new: bool, form: str | None = None) -> Column:
+        """Return the numbers, words or dates of a column. Raises DataError naming a cell that is none."""
         import polars as pl
 
         cells = self.frame[name]
+        if form == "words":
+            return _words(name, np.array(cells.fill_null("").to_list(), dtype=str))
+        if form == "date":
+            return self._times(name, strict=True)
         filled = cells.drop_nulls()
         if len(filled) and filled.str.to_lowercase().is_in(["true", "false"]).all():
             truth = (cells.str.to_lowercase() == "true").cast(pl.Float64)
-            return Column(name, truth.fill_null(np.nan).to_numpy().copy(), "Boolean")
+            words = np.array(cells.fill_null("").to_list(), dtype=str)
+            return Column(name, truth.fill_null(np.nan).to_numpy().copy(), "Boolean", words=words)
         plain = cells
         if self.reading.decimal == ",":  # a point can then only part thousands: no number
             plain = cells.str.replace_all(".", "'", literal=True).str.replace(",", ".", literal=True)
         numbers = plain.cast(pl.Float64, strict=False)
         bad = (numbers.is_null() & cells.is_not_null()).arg_true()
         if len(bad):
+            new = new or form == "number"
             if not new and filled.n_unique() == 1:
                 return _word(name, np.array(cells.fill_null("").to_list(), dtype=str))
-            self._refuse(name, cells, bad.to_list())
+            if new or len(bad) * 2 < len(filled) or self._like_numbers(cells, bad.to_list()):
+                self._refuse(name, cells, bad.to_list())
+            return self._times(name, strict=False)
         whole = bool(filled.str.contains(r"^[+-]?\d+$").all())
         values = numbers.fill_null(np.nan).to_numpy().copy()
         large = np.abs(values) >= EXACT
@@ -150,6 +181,30 @@ class TextCells:
             return _identifier(self.source, name, self.exact(name), large, new)
         values = _without_infinities(self.source, name, values, self.reading)
         return Column(name, values, "Int64" if whole else "Float64")
+
+    def _times(self, name: str, *, strict: bool) -> Column:
+        """Return the dates of a column; its words where not all of them are dates of one form, unless `strict`."""
+        import polars as pl
+
+        cells = self.frame[name]
+        words = np.array(cells.fill_null("").to_list(), dtype=str)
+        some = cells.drop_nulls().head(100)
+        for form in DATES:
+            if some.str.to_datetime(form, strict=False).null_count():
+                continue
+            times = cells.str.to_datetime(form, strict=False, time_unit="us")
+            if times.null_count() == cells.null_count():
+                seconds = (times.dt.epoch("us").cast(pl.Float64) / 1e6).fill_null(np.nan).to_numpy().copy()
+                return _dates(name, words, seconds, f"{WRITTEN}{form}")
+        if strict:
+            bad = cells.str.to_datetime(DATES[0], strict=False).is_null() & cells.is_not_null()
+            raise _no_date(self.source, name, int(bad.arg_max() or 0) + 1, cells[int(bad.arg_max() or 0)])
+        return _words(name, words)
+
+    def _like_numbers(self, cells: pl.Series, bad: list[int]) -> bool:
+        """Whether what is no number is written as one elsewhere: with a decimal comma, or with thousands parted."""
+        comma = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?") if self.reading.decimal == "." else THOUSANDS
+        return all(comma.fullmatch(cells[i]) for i in bad) or all(THOUSANDS.fullmatch(cells[i]) for i in bad)
 
     def _refuse(self, name: str, cells: pl.Series, bad: list[int]) -> None:
         """Raise DataError with the remedy that fits most of what is no number."""
@@ -172,8 +227,8 @@ class TextCells:
                 f"Add --missing {word}, or leave the column out with {drop(name)}."
             )
         raise DataError(
-            f"{where} holds text: row {row} is {show(value)}. "
-            f"Only numbers can be modelled; leave it out with {drop(name)}."
+            f"{where} holds text: row {row} is {show(value)}, where a number was expected. "
+            f"Correct it, or leave the column out with {drop(name)}."
         )
 
 
@@ -200,20 +255,33 @@ class FrameCells:
             return values.to_numpy()
         return as_they_stand([None if value is None else str(value) for value in values.to_list()])
 
-    def column(self, name: str, *, new: bool) -> Column:
-        """Return the numbers of a column. Raises DataError for text, dates, infinities."""
+    def _as_words(self, name: str) -> NDArray[Any]:
+        return np.array(["" if value is None or value != value else str(value) for value in self.frame[name].to_list()])
+
+    def column(self, name: str, *, new: bool, form: str | None = None) -> Column:
+        """Return the numbers, words or dates of a column. Raises DataError for other things, and for infinities."""
         import narwhals as nw
 
         cells = self.frame[name]
         kind = cells.dtype
         filled = cells.drop_nulls()
+        number = kind.is_numeric() or kind == nw.Boolean
+        if form == "words":
+            return _words(name, self._as_words(name), str(kind) if number else "String")
+        if kind in (nw.Date, nw.Datetime) and form != "number" and (form == "date" or not new):
+            times = cells.cast(nw.Datetime("us")).to_list()
+            epoch = datetime(1970, 1, 1)
+            seconds = [np.nan if t is None else (t.replace(tzinfo=None) - epoch).total_seconds() for t in times]
+            return _dates(name, self._as_words(name), np.array(seconds), "Date" if kind == nw.Date else "Datetime")
+        if kind in (nw.String, nw.Categorical, nw.Enum) and form is None and not new and filled.n_unique() > 1:
+            return _words(name, self._as_words(name))
         if not (kind.is_numeric() or kind == nw.Boolean):
-            if not new and len(filled) and kind in (nw.String, nw.Categorical) and filled.n_unique() == 1:
+            if not new and len(filled) and kind in (nw.String, nw.Categorical, nw.Enum) and filled.n_unique() == 1:
                 return _word(name, self.exact(name).astype(str))
             bad = next(((row, str(value)) for row, value in enumerate(cells, start=1) if value is not None), (1, ""))
             raise DataError(
-                f"{self.source}: column {show(name)} holds {kind}: row {bad[0]} is {show(bad[1])}. "
-                f"Only numbers can be modelled; leave it out with {drop(name)}."
+                f"{self.source}: column {show(name)} holds {kind}: row {bad[0]} is {show(bad[1])}, where a number was "
+                f"expected. Correct it, or leave the column out with {drop(name)}."
             )
         if kind.is_integer() and len(filled) and max(-int(filled.min()), int(filled.max())) >= EXACT:
             large = np.array([value is not None and abs(int(value)) >= EXACT for value in cells.to_list()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError, UsageError
-from .scaling import centre, fit
+from .fields import Levels
+from .scaling import centre, fit, fit_fields
 from .schema import Schema
-from .words import count
+from .words import count, show
 
 FEWEST_ROWS = 10
 # in model units: its square over the smallest variance that a part can learn, e^-20, in 10^5 entries is within float32
@@ -156,9 +158,10 @@ class Dataset:
         then `valid.with_schema(train.schema)`.
         Raises DataError if a standardised value would not fit into float32.
         """
-        if self.schema.values != "real":
+        if self.schema.values not in ("real", "mixed"):
             return self
-        schema, notes = centre(self.x, self.schema) if self.schema.layout == "image" else fit(self.x, self.schema)
+        how = fit_fields if self.schema.kinds else centre if self.schema.layout == "image" else fit
+        schema, notes = how(self.x, self.schema)
         fitted = replace(self, schema=schema, notes=(*self.notes, *notes))
         return replace(fitted, test=None if self.test is None else self.test.with_schema(schema)).checked()
 
@@ -168,8 +171,11 @@ class Dataset:
 
     def checked(self, source: str | None = None) -> Dataset:
         """Return this data set. Raises DataError, naming source and row, if an encoded value is too large."""
-        if self.schema.values == "real" and self.x.dtype == torch.float64:
-            encoded = (self.x - self.schema.loc) / self.schema.scale
+        if self.schema.values in ("real", "mixed") and self.x.dtype == torch.float64:
+            schema = self.schema
+            encoded = (
+                schema.encode(self.x, dtype=torch.float64) if schema.kinds else (self.x - schema.loc) / schema.scale
+            )
             bad = torch.nonzero(encoded.abs() > LARGEST)
             if len(bad):
                 row, *index = bad[0].tolist()
@@ -192,10 +198,18 @@ def as_real(data: Dataset) -> Dataset:
     schema = data.schema
     if schema.values == "real":
         return data
+    if schema.kinds:
+        words = [name for name, field in zip(schema.columns or (), schema.kinds) if isinstance(field, Levels)]
+        if words:
+            raise DataError(
+                f"{schema.name}: column {show(words[0])} holds words, but this model is one of real numbers. "
+                f"Leave it out with --drop {shlex.quote(','.join(words))}."
+            )
     top = float(schema.high or 1) if schema.layout == "image" else 1.0
     real = schema.replace(
         values="real",
         binarize=None,
+        fields=None,
         loc=torch.zeros((), dtype=torch.float64),
         scale=torch.tensor(top, dtype=torch.float64),
     )

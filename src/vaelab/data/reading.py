@@ -11,6 +11,7 @@ from ..errors import UsageError, suggest
 MISSING = ("NA", "NaN", "nan", "?", "null", "None")
 FITS = {"stretch": "stretched", "crop": "cropped in the middle", "pad": "padded with black"}
 
+UNSEEN = ("refuse", "missing")
 LABEL = "label"  # as a condition: the labels of the rows, whatever their column is called
 
 Pairs = tuple[tuple[str, Any], ...]
@@ -27,6 +28,7 @@ class Reading:
     inf_as_missing  whether an infinity is a missing value; else it is refused
     ids, labels     the column that names the rows, and the one that labels them; neither is modelled
     condition       the columns that a model is given beside x, "label" for the labels; none of them is modelled
+    unseen          what a category of new data is that the model has not seen: "refuse" or "missing"
     size, fit       (width, height) of every image, and how an image of another size gets it: a key of FITS
 
     Raises UsageError for a value that is none of these.
@@ -41,11 +43,12 @@ class Reading:
     ids: str | None = None
     labels: str | None = None
     condition: tuple[str, ...] = ()
+    unseen: str = "refuse"
     size: tuple[int, int] | None = None
     fit: str = "stretch"
 
     def __post_init__(self) -> None:
-        choices = {"header": ("auto", "yes", "no"), "decimal": (".", ","), "fit": tuple(FITS)}
+        choices = {"header": ("auto", "yes", "no"), "decimal": (".", ","), "fit": tuple(FITS), "unseen": UNSEEN}
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DataError
 from .schema import Schema
@@ -44,6 +44,12 @@ def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
         notes = [*notes[:4], f"... and {len(notes) - 4} more columns hardly vary."]
     scale = torch.where(flat, torch.where(scale > 0, floor, 1.0), scale)
     return schema.replace(loc=loc, scale=scale), tuple(notes)
+
+
+def fit_fields(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+    """Return the schema of a mixed table with each field fitted to these rows (N, columns), NaN where unobserved."""
+    fields = [field.fit(column) for field, column in zip(schema.kinds, x.unbind(1))]
+    return schema.replace(fields=nn.ModuleList(fields)), ()
 
 
 def centre(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:

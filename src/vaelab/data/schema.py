@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DataError, UsageError
 from ..noise import Noise
 from ..part import Part
+from .fields import Field
 from .reading import Pairs, Reading
 from .words import count, show, some
 
 Layout = Literal["image", "table", "array"]
-Values = Literal["binary", "integer", "count", "category", "real"]
+Values = Literal["binary", "integer", "count", "category", "real", "mixed"]
 
 BINARIZATIONS = ("stochastic", "fixed", "threshold")
 
@@ -27,7 +29,7 @@ class Schema(Part):
     layout     "image" (H, W) or (H, W, C), for the model (C, H, W); "table" (columns,); "array" any shape
     shape      one row as the user has it
     values     "binary", "integer" (the grid low, low + 1, ..., high), "count" (0, 1, 2, ... without an end),
-               "category" (the grid, without its order) or "real"
+               "category" (the grid, without its order), "real", or "mixed": each column of a kind of its own
     low, high  the grid of the raw values; x is (raw - low) / (high - low) for integers, raw - low for categories;
                of counts 0 and the largest that was seen, which is white in pictures; x is raw
     binarize   how grey values become 0/1: "stochastic" (afresh at every use), "threshold", "fixed" (they are)
@@ -38,6 +40,7 @@ class Schema(Part):
     reading    (name, value) of how the files are read, see `Reading`: new data are read in the same way
     conditions (name, classes) or (name, (mean, deviation)) of what the model is given beside x
     loc, scale float64, broadcastable to `shape`, used where the values are real
+    fields     of mixed values: what each column holds, its map to x and back, see `data.fields`
 
     Raises UsageError where the arguments contradict each other.
 
@@ -67,6 +70,7 @@ class Schema(Part):
         conditions: tuple[tuple[str, tuple[str | float, ...]], ...] = (),
         loc: Tensor | None = None,
         scale: Tensor | None = None,
+        fields: nn.ModuleList | None = None,
     ) -> None:
         super().__init__()
         self.name, self.layout, self.values, self.binarize = name, layout, values, binarize
@@ -77,7 +81,13 @@ class Schema(Part):
         self.conditions = tuple((str(name), tuple(values)) for name, values in conditions)
         self.register_buffer("loc", torch.zeros((), dtype=torch.float64) if loc is None else loc.double())
         self.register_buffer("scale", torch.ones((), dtype=torch.float64) if scale is None else scale.double())
+        self.fields = fields
         self._check()
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor arguments by name; `fields` only where there are some."""
+        known = super().arguments()
+        return known if self.fields is not None else {k: v for k, v in known.items() if k != "fields"}
 
     def _check_types(self) -> None:
         # a file may give anything, and what is wrong here would be found out only when rows are written
@@ -92,7 +102,13 @@ class Schema(Part):
 
     def _check(self) -> None:
         self._check_types()
-        if self.values != "real" and (self.low is None or self.high is None or self.low >= self.high):
+        if (self.values == "mixed") != (self.fields is not None):
+            raise UsageError(f"Schema: {self.values} values with{'out' * (self.fields is None)} fields.")
+        if self.fields is not None and (self.columns is None or len(self.fields) != len(self.columns)):
+            raise UsageError(f"Schema: {len(self.fields)} fields for {len(self.columns or ())} columns.")
+        if self.fields is not None and not all(isinstance(field, Field) for field in self.fields):
+            raise UsageError("Schema: fields are parts of data.fields.")
+        if self.values not in ("real", "mixed") and (self.low is None or self.high is None or self.low >= self.high):
             raise UsageError(f"Schema: {self.values} values need low < high, got {self.low} and {self.high}.")
         if self.values == "count" and self.low != 0:
             raise UsageError(f"Schema: counts begin at 0, got low={self.low}.")
@@ -115,6 +131,11 @@ class Schema(Part):
     def replace(self, **changes: Any) -> Schema:
         """Return a schema with some arguments changed."""
         return Schema(**{**self.arguments(), **changes})
+
+    @property
+    def kinds(self) -> tuple[Field, ...]:
+        """What each column holds, where the values are mixed; else empty."""
+        return tuple(self.fields or ())  # type: ignore[arg-type]
 
     @property
     def user_columns(self) -> tuple[str, ...]:
@@ -179,8 +200,11 @@ class Schema(Part):
         # half precision has too few steps for 256 grey values and their draws
         working = torch.promote_types(dtype, torch.float32)
         values = raw.to(working if raw.dtype == torch.uint8 else torch.float64)
-        loc, scale = self._affine(values)
-        x = (values - loc) / scale
+        if self.kinds:
+            x = torch.stack([field.encode(column) for field, column in zip(self.kinds, values.unbind(1))], 1)
+        else:
+            loc, scale = self._affine(values)
+            x = (values - loc) / scale
         if raw.is_floating_point():
             x = x.masked_fill(x.isnan(), 0.0)
         x = self.arrange(x).to(working)
@@ -193,9 +217,12 @@ class Schema(Part):
     def decode(self, x: Tensor, round: bool = False) -> Tensor:
         """Return raw = loc + scale * x in the user's units, float64, of shape (N, *shape).
 
-        With `round`, integer values are put on the nearest point of their grid.
+        With `round`, integer values are put on the nearest point of their grid, and those of mixed columns are what the
+        column can hold.
         """
         rows = self.restore(x).double()
+        if self.kinds:
+            return torch.stack([field.decode(column, round) for field, column in zip(self.kinds, rows.unbind(1))], 1)
         loc, scale = self._affine(rows)
         raw = rows * scale + loc
         if round and self.values == "count":
@@ -207,15 +234,39 @@ class Schema(Part):
 
         -sum log scale for real values; 0 for binary and integer ones, whose masses do not depend on units; but with
         `density` -sum log (high - low) for integers, for a likelihood that takes them for real numbers.
-        observed (N, *model_shape) gives (N,); None gives a scalar; float64.
+        observed (N, *model_shape) gives (N,); None gives a scalar; float64. Of mixed columns: see `jacobian`.
         """
+        if self.kinds:
+            raise UsageError("Schema: of mixed columns the Jacobian differs from row to row: use jacobian(raw).")
+        entries = self.log_det_entries(density=density)
+        if observed is None:
+            return entries.sum()
+        return (entries.to(observed.device) * observed).flatten(1).sum(1)
+
+    def log_det_entries(self, *, density: bool = False) -> Tensor:
+        """log |dx / draw| of each entry of any row, (1, *model_shape) float64, as for `log_det`."""
         scale = self.scale if self.values == "real" else torch.ones_like(self.scale)
         if density and self.values == "integer":
             scale = scale * (self.grid[1] - self.grid[0])
-        entries = -scale.log().expand(self.shape)
-        if observed is None:
-            return entries.sum()
-        return (self.arrange(entries[None]).to(observed.device) * observed).flatten(1).sum(1)
+        return self.arrange(-scale.log().expand(self.shape)[None])
+
+    def jacobian(self, raw: Tensor) -> Tensor:
+        """log |dx / draw| of each entry of rows (N, columns) of a mixed table: float64, 0 for masses and where NaN."""
+        columns = zip(self.kinds, raw.double().unbind(1))
+        return torch.stack([field.log_det(column) for field, column in columns], 1).nan_to_num(nan=0.0)
+
+    def centre(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the mean (N, *model_shape) of x (K, N, *model_shape), with weights (K, N) that sum to one over K.
+
+        Of mixed columns each as its kind asks: of categories the weightiest.
+        """
+        if self.kinds:
+            weight = x.new_full(x.shape[:2], 1 / len(x)) if weight is None else weight
+            columns = zip(self.kinds, x.unbind(2))
+            return torch.stack([field.centre(column, weight) for field, column in columns], 1)
+        if weight is None:
+            return x.mean(0)
+        return (weight.reshape(*weight.shape, *[1] * (x.ndim - 2)) * x).sum(0)
 
     def entry(self, index: tuple[int, ...]) -> str:
         """Return the name of one entry of a row for messages: the column, else the index."""
@@ -226,6 +277,10 @@ class Schema(Part):
     def describe(self) -> str:
         """Return what a row is, in a few words."""
         values = self.values if self.binarize is None else f"binary ({self.binarize})"
+        if self.kinds:
+            kinds = Counter(field.kind for field in self.kinds)
+            number = ", ".join(f"{many} {kind}" for kind, many in kinds.items())
+            return f"{count(len(self.kinds), 'column')} ({number})"
         if self.layout == "table" and self.columns is not None:
             return f"{count(len(self.columns), f'{values} column')} ({some(self.columns)})"
         if self.layout == "image":

@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError, suggest
+from .arff import read_arff
 from .arrays import array_dataset, pick, read_idx, read_npy, read_npz
 from .asked import Asked
 from .columns import Cells, FrameCells, TextCells
 from .conditions import conditioned
 from .dataset import Dataset
 from .images import open_folder
+from .kinds import Asked as Kind
+from .kinds import asked_kinds
 from .known import KNOWN, binarized, open_known
 from .reading import Reading
 from .schema import Schema
@@ -27,8 +30,8 @@ from .text import read_text
 from .words import count, reason
 
 ARRAY_NAME = re.compile(r"\.(npy|npz|idx|idx\.gz)$|-idx\d-[a-z]+(\.gz)?$")
-TABLE_NAME = re.compile(r"\.(csv|tsv|txt)(\.gz)?$|\.parquet$")
-KINDS = "digits, mnist, frey-faces, a folder of images, .npy, .npz, .idx, .csv, .tsv, .parquet"
+TABLE_NAME = re.compile(r"\.(csv|tsv|txt|arff)(\.gz)?$|\.parquet$")
+KINDS = "digits, mnist, frey-faces, a folder of images, .npy, .npz, .idx, .csv, .tsv, .arff, .parquet"
 
 
 def open_source(
@@ -36,6 +39,9 @@ def open_source(
     *,
     columns: Picked = None,
     drop: Picked = None,
+    column: Sequence[str] = (),
+    columns_file: str | None = None,
+    unseen: str | None = None,
     header: str | None = None,
     labels: Any = None,
     ids: str | None = None,
@@ -53,9 +59,10 @@ def open_source(
 ) -> Dataset:
     """Return the rows of a source, checked, with what was decided in `notes`.
 
-    source   "digits", "mnist", "frey-faces"; a file .npy .npz (or file.npz:key) .idx .csv .tsv .parquet;
+    source   "digits", "mnist", "frey-faces"; a file .npy .npz (or file.npz:key) .idx .csv .tsv .arff .parquet;
              a folder of images; an array, a tensor, a data frame, a torch data set
     columns, drop   columns of a table to keep or leave out: names and 1-based ranges, "1-3,quality"
+    column, columns_file   kinds of columns, ("age:count", "zip:category"), "*:auto" for all; a TOML file of them
     labels   the column of a table, or the array (or its file) that labels the rows; it is not modelled
     ids      the column of a table that names the rows; it is not modelled
     condition  "label", and columns of a table, "label,age": what a conditional model is given beside x
@@ -77,18 +84,27 @@ def open_source(
         "encoding": encoding,
         "missing": missing,
         "inf_as_missing": inf_as_missing,
+        "unseen": unseen,
         "size": size,
         "fit": fit,
         "ids": ids,
         "condition": tuple(condition.split(",")) if isinstance(condition, str) else condition,
         "labels": labels if isinstance(labels, str) and _is_table(source) else None,
     }
-    given = {**how, "columns": columns, "drop": drop, "skip_bad": skip_bad or None}
+    given = {
+        **how,
+        "columns": columns,
+        "drop": drop,
+        "column": column or None,
+        "columns_file": columns_file,
+        "skip_bad": skip_bad or None,
+    }
     # new data are read as the model's were; a model of real numbers says nothing, then the option counts
     rule = binarize if schema is None else schema.binarize or binarize or "none"
     reading = Reading.of(() if schema is None else schema.reading, **how)
     named = frozenset(name for name, value in given.items() if value is not None)
-    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named)
+    kinds = asked_kinds(column, columns_file)
+    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named, kinds)
     data = _open_path(source, asked) if isinstance(source, (str, Path)) else _open_object(source, asked)
     if schema is not None:
         data = data if data.schema is schema else _known_under(data, schema, str(source))
@@ -140,7 +156,12 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
         return _open_frame(_read_parquet(path), stem(path), path.name, asked)
     if TABLE_NAME.search(lower):
         asked.only("tables", "tables", "text tables", "tables and arrays")
-        frame, notes = read_text(path, asked.reading)
+        declared: dict[str, Kind] = {}
+        if ".arff" in lower:
+            frame, notes, declared = read_arff(path, asked.reading)
+        else:
+            frame, notes = read_text(path, asked.reading)
+        asked = replace(asked, kinds={**declared, **asked.kinds})
         data = _open_cells(stem(path), TextCells(path.name, frame, asked.reading), asked)
         return replace(data, notes=(*notes, *data.notes))
     raise DataError(f"{path.name}: unknown kind of file. Known: {KINDS}.")
@@ -236,7 +257,7 @@ def _open_frame(source: Any, name: str, shown: str, asked: Asked) -> Dataset:
 
 
 def _open_cells(name: str, cells: Cells, asked: Asked) -> Dataset:
-    data = open_table(name, cells, asked.columns, asked.drop, asked.schema)
+    data = open_table(name, cells, asked.columns, asked.drop, asked.schema, asked.kinds)
     labels = None if isinstance(asked.labels, str) else asked.labels
     if labels is None:
         return data

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ..errors import DataError, UsageError, suggest
 from .arrays import grid_of, under
 from .columns import Cells, Column, drop
 from .dataset import Dataset
+from .fields import Field
+from .kinds import Asked, for_each, form_of, known_column, with_fields
 from .reading import LABEL, Reading
 from .schema import Schema
 from .words import count, show, some
@@ -56,8 +59,17 @@ def keep(names: Sequence[str], columns: Picked, dropped: Picked, apart: dict[str
     return kept
 
 
-def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema: Schema | None) -> Dataset:
+def open_table(
+    name: str,
+    cells: Cells,
+    columns: Picked,
+    dropped: Picked,
+    schema: Schema | None,
+    kinds: Mapping[str, Asked] | None = None,
+) -> Dataset:
     """Return the rows of a table, its names of rows and labels set apart; with a schema, as new data for it.
+
+    Columns of words, or `kinds` that are asked for, make a mixed table.
 
     Raises DataError for a cell that cannot be used, UsageError for columns that are not there.
     """
@@ -68,11 +80,17 @@ def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema
         given_beside = {f"--condition {name}": name for name in reading.condition if name != LABEL}
         apart = {"--ids": reading.ids, "--labels": reading.labels, **given_beside}
         kept = keep(cells.names, columns, dropped, apart)
-        data = table_dataset(source, name, [cells.column(column, new=False) for column in kept], reading)
+        asked = for_each(kinds or {}, cells.names, kept)
+        read = [cells.column(column, new=False, form=form_of(asked.get(column))) for column in kept]
+        data = table_dataset(source, name, read, reading, asked)
     else:
         needed, extra = wanted(source, schema, cells.names)
         extra = [column for column in extra if column not in (reading.ids, reading.labels, *reading.condition)]
-        data = known_dataset(source, schema, [cells.column(column, new=True) for column in needed], extra)
+        if schema.kinds:
+            read = [known_column(cells, column, field) for column, field in zip(needed, schema.kinds)]
+        else:
+            read = [cells.column(column, new=True) for column in needed]
+        data = known_dataset(source, schema, read, extra)
 
     def beside(column: str | None) -> NDArray[Any] | None:
         return cells.exact(column)[data.row_numbers - 1] if column in cells.names and column is not None else None
@@ -87,10 +105,13 @@ def open_table(name: str, cells: Cells, columns: Picked, dropped: Picked, schema
     return replace(data, ids=ids, labels=labels, given=given or None, notes=(*notes, *data.notes))
 
 
-def table_dataset(source: str, name: str, columns: list[Column], reading: Reading) -> Dataset:
+def table_dataset(
+    source: str, name: str, columns: list[Column], reading: Reading, asked: Mapping[str, Asked]
+) -> Dataset:
     """Return the rows of a table to train on; constant and empty columns are set apart, empty rows left out.
 
-    All columns 0/1 make a binary table, else all are real. Raises DataError where nothing is left to model.
+    Columns of numbers, all 0/1, make a binary table, else all are real; with words, dates or kinds that are `asked`
+    for, each column is of a kind of its own. Raises DataError where nothing is left to model.
     """
     rows = len(columns[0].values)
     notes: list[str] = []
@@ -106,7 +127,7 @@ def table_dataset(source: str, name: str, columns: list[Column], reading: Readin
             constants.append((column.name, value))
             shown = f"{value:g}" if isinstance(value, float) else show(value)
             notes.append(f"column {show(column.name)} is constant ({shown}); stored, not modelled.")
-        elif column.exact is not None:
+        elif column.exact is not None and column.words is None and column.times is None:
             what = f"column {show(column.name)} holds integers beyond 2^53, which a float would round; "
             if ids is None and reading.ids is None and len(np.unique(column.exact)) == rows:
                 ids, reading = column.exact, replace(reading, ids=column.name)
@@ -119,22 +140,30 @@ def table_dataset(source: str, name: str, columns: list[Column], reading: Readin
             if column.dtype.startswith(("Int", "UInt")) and rows > 1 and bool((np.diff(column.values) == 1).all()):
                 what = f"column {show(column.name)} counts the rows"
                 notes.append(f"{what}; leave it out with {drop(column.name)} if it is an index.")
+    fields: list[Field] = []
+    if asked or any(column.exact is not None for column in modelled):
+        left = [column.name for column in modelled]
+        modelled, fields, why = with_fields(source, modelled, asked)
+        gone = set(left) - {column.name for column in modelled}
+        columns, notes = [column for column in columns if column.name not in gone], [*notes, *why]
     if not modelled:
         raise DataError(f"{source}: every column is constant, empty or a name of rows, nothing is left to model.")
     x = np.stack([column.values for column in modelled], 1)
-    kind, low, high = grid_of(x, integers=False)
+    values, low, high = ("mixed", None, None) if fields else grid_of(x, integers=False)
+    types = {column.name: column.dtype for column in modelled}
     schema = Schema(
         name=name,
         layout="table",
         shape=(len(modelled),),
-        values=kind,
+        values=values,
         low=low,
         high=high,
         columns=tuple(column.name for column in modelled),
         constants=tuple(constants),
         order=tuple(column.name for column in columns),
-        dtypes=tuple(column.dtype for column in columns),
+        dtypes=tuple(types.get(column.name, column.dtype) for column in columns),
         reading=reading.pairs(),
+        fields=nn.ModuleList(fields) if fields else None,
     )
     data = replace(_with_missing(x, schema, notes), ids=ids)
     empty = np.isnan(x).all(1)

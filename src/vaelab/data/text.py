@@ -6,8 +6,9 @@ import csv
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,43 +31,79 @@ def is_number(cell: str, decimal: str = ".") -> bool:
     return NUMBER.fullmatch(cell.strip().replace(decimal, ".")) is not None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a text table is laid out: what stands between its cells, the name of each place, whether a line says them."""
+
+    separator: str
+    names: tuple[str, ...]
+    named: bool
+    notes: tuple[str, ...] = ()
+    start: int = 0  # where the lines of the table begin, in letters
+    comment: str | None = None  # what a line begins with that is no row
+
+    def is_row(self, record: str, fields: Sequence[str]) -> bool:
+        """Whether a record is the header or a row: in a table of one column a blank line is a missing value."""
+        if self.comment is not None and record.lstrip().startswith(self.comment):
+            return False
+        return len(self.names) == 1 or len(fields) > 1 or bool("".join(fields).strip())
+
+
+def layout_of(path: Path, text: str, reading: Reading) -> Layout:
+    """Return how the text of a delimited file is laid out. Raises DataError for two columns of one name."""
+    separator, notes = _separator(path, text, reading)
+    first = _first_row(path, text, separator)
+    if reading.header == "yes" or (reading.header == "auto" and _is_header(text, separator, first, reading)):
+        names, unnamed = _names(path, first)
+        notes = [*unnamed, *notes]
+        if reading.header == "auto" and (numbers := [c for c in first if is_number(c, reading.decimal)]):
+            held = show(numbers[0])[1:-1]
+            notes.append(f"the first line is taken for a header, yet holds {held}; --header no makes it a row.")
+        return Layout(separator, tuple(names), True, tuple(notes))
+    notes.append("no header line; columns are named column1, column2, ...")
+    if reading.header == "auto" and (words := [c for c in first if not is_number(c, reading.decimal) and c]):
+        held = show(words[0])[1:-1]
+        notes[-1] += f" --header yes makes names of the first line, which holds {held}."
+    return Layout(separator, tuple(f"column{i + 1}" for i in range(len(first))), False, tuple(notes))
+
+
 def read_text(path: Path, reading: Reading) -> tuple[pl.DataFrame, list[str]]:
     """Return the cells of a delimited file as strings (None where missing), and notes.
 
     Raises DataError for what is no such table: another encoding, ragged rows, duplicate names, no rows.
     """
-    header = reading.header
+    text = read_string(path, reading)
+    layout = layout_of(path, text, reading)
+    cells, blank = _parse(path, text, layout.separator, layout.named)
+    notes = list(layout.notes)
+    if blank:
+        notes.append(f"{count(blank, 'blank line')} skipped.")
+    if cells.width != len(layout.names):
+        raise DataError(
+            f"{path.name}: the first line has {len(layout.names)} fields, the table {cells.width}. Check its quotes."
+        )
+    if not len(cells):
+        raise DataError(f"{path.name} has a header but no rows.")
+    names = list(layout.names)
+    cells.columns = names
+    unnamed = layout.named and not _first_row(path, text, layout.separator)[0]
+    if unnamed and len(names) > 1 and cells[names[0]].to_list() == [str(i) for i in range(len(cells))]:
+        cells = cells.drop(names[0])
+        notes[0] = "the first column has no name and counts the rows; left out as an index."
+    return missing_as_none(cells, reading.words), notes
+
+
+def read_string(path: Path, reading: Reading) -> str:
+    """Return the text of a file, lines ended by one newline each. Raises DataError for what is no text, or empty."""
     text = _decode(path, _read_lines(path), reading.encoding)
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
-    separator, notes = _separator(path, text, reading)
-    first = _first_row(path, text, separator)
-    named = header == "yes" or (
-        header == "auto" and any(not is_number(c, reading.decimal) and c not in reading.words for c in first)
-    )
-    cells, blank = _parse(path, text, separator, named)
-    if blank:
-        notes.append(f"{count(blank, 'blank line')} skipped.")
-    if cells.width != len(first):
-        raise DataError(
-            f"{path.name}: the first line has {len(first)} fields, the table {cells.width}. Check its quotes."
-        )
-    if named:
-        names, unnamed = _names(path, first)
-        notes = [*unnamed, *notes]
-        if header == "auto" and (numbers := [c for c in first if is_number(c, reading.decimal)]):
-            held = show(numbers[0])[1:-1]
-            notes.append(f"the first line is taken for a header, yet holds {held}; --header no makes it a row.")
-    else:
-        names = [f"column{i + 1}" for i in range(len(first))]
-        notes.append("no header line; columns are named column1, column2, ...")
-    if not len(cells):
-        raise DataError(f"{path.name} has a header but no rows.")
-    cells.columns = names
-    if named and not first[0] and len(names) > 1 and cells[names[0]].to_list() == [str(i) for i in range(len(cells))]:
-        cells = cells.drop(names[0])
-        notes[0] = "the first column has no name and counts the rows; left out as an index."
-    return _blank(cells, reading.words), notes
+    return text
+
+
+def raw_text(path: Path, reading: Reading) -> str:
+    """Return the text of a file with its own ends of lines; encoded again, it is the file."""
+    return _read_lines(path).decode(reading.encoding)
 
 
 def _read_lines(path: Path) -> bytes:
@@ -126,6 +163,26 @@ def _separator(path: Path, text: str, reading: Reading) -> tuple[str, list[str]]
                 f"delimiter {show(candidate)} detected; override with --sep."
             ]
     return max((usual, ";", "\t", "|"), key=head[0].count), []
+
+
+def _is_header(text: str, separator: str, first: list[str], reading: Reading) -> bool:
+    """Whether the first line names the columns: it holds words, not numbers wherever the next lines hold numbers."""
+
+    def number(cell: str) -> bool:
+        return is_number(cell, reading.decimal)
+
+    if all(number(cell) or cell in reading.words for cell in first):
+        return False
+    head = "\n".join(text.split("\n", 50)[1:50])
+    try:
+        rows = [
+            [cell.strip() for cell in row] for row in csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+        ]
+    except csv.Error:
+        return True
+    filled = [[cell for cell in column if cell not in reading.words] for column in zip(*rows)]
+    numeric = [i for i, cells in enumerate(filled[: len(first)]) if cells and all(number(cell) for cell in cells)]
+    return not numeric or any(not number(first[i]) for i in numeric)
 
 
 def _first_row(path: Path, text: str, separator: str) -> list[str]:
@@ -212,7 +269,7 @@ def _names(path: Path, first: list[str]) -> tuple[list[str], list[str]]:
     return names, notes
 
 
-def _blank(cells: pl.DataFrame, missing: tuple[str, ...]) -> pl.DataFrame:
+def missing_as_none(cells: pl.DataFrame, missing: tuple[str, ...]) -> pl.DataFrame:
     """Strip the cells; make missing ones None."""
     import polars as pl
 

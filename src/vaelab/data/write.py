@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..durable import check_writable, writing
 from ..errors import EnvironmentFault, UsageError
+from .columns import WRITTEN
+from .fields import Field, Levels
 from .schema import Schema
 from .write_images import sheet, write_folder
 
@@ -94,7 +96,7 @@ def check_target(target: Path, schema: Schema, force: bool) -> None:
         raise UsageError(f"{target.name}: unknown kind of output. Known: {', '.join(FORMATS)}.")
     if target.suffix in ("", ".png") and schema.layout != "image":
         raise UsageError(f"{target.name}: {schema.describe()} make no images. Use .csv, .parquet, .npz or .npy.")
-    _check_place(target, force)
+    check_place(target, force)
     if target.exists() and target.is_dir() != (target.suffix == ""):
         raise UsageError(f"{target.name} is {'a folder' if target.is_dir() else 'a file'}. Choose another name.")
 
@@ -103,10 +105,11 @@ def check_columns(target: Path, force: bool) -> None:
     """Raise UsageError or EnvironmentFault before long work if columns could not be written to `target`."""
     if target.suffix not in (".csv", ".parquet", ".npz"):
         raise UsageError(f"{target.name}: unknown kind of output. Known: .csv, .parquet, .npz.")
-    _check_place(target, force)
+    check_place(target, force)
 
 
-def _check_place(target: Path, force: bool) -> None:
+def check_place(target: Path, force: bool) -> None:
+    """Raise UsageError or EnvironmentFault if nothing can be written to `target`, or something stands there."""
     if target.exists() and not force:
         raise UsageError(f"{target.name} exists. Use --force to replace it.")
     if not target.parent.is_dir():
@@ -136,7 +139,7 @@ def _write_array(
 ) -> None:
     low, high = schema.grid
     kind: type = np.float64
-    if not means and schema.values != "real":
+    if not means and schema.values not in ("real", "mixed"):
         kind = np.uint8 if low >= 0 and high <= 255 and schema.values != "count" else np.int64
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(kind)),
@@ -196,21 +199,52 @@ def _columns(values: NDArray[Any], schema: Schema, means: bool) -> list[pl.Serie
     flat = values.reshape(len(values), schema.dims)
     if schema.columns is None:
         kind = "Float64" if means or schema.values == "real" else "Int64"
-        return [_typed(pl.Series(f"x{i}", flat[:, i]), kind) for i in range(flat.shape[1])]
+        return [typed(pl.Series(f"x{i}", flat[:, i]), kind) for i in range(flat.shape[1])]
     modelled = dict(zip(schema.columns, flat.T))
     constants = dict(schema.constants)
     kinds = schema.dtypes or ("Float64",) * len(schema.user_columns)
+    fields = dict(zip(schema.columns, schema.kinds))
     out = []
     for name, kind in zip(schema.user_columns, kinds):
+        if isinstance(field := fields.get(name), Levels) or (field is not None and field.kind == "date"):
+            out.append(as_words(name, modelled[name], field, kind))
+            continue
         column = modelled.get(name)
         if column is None:
             column = np.full(len(flat), constants.get(name, np.nan))  # of words, where the constant is one
         # a constant keeps its type: its mean is itself
-        out.append(_typed(pl.Series(name, column), "Float64" if means and name in modelled else kind))
+        out.append(typed(pl.Series(name, column), "Float64" if means and name in modelled else kind))
     return out
 
 
-def _typed(column: pl.Series, kind: str) -> pl.Series:
+def as_words(name: str, values: NDArray[Any], field: Field, kind: str) -> pl.Series:
+    """Return places in a list of words as the words, seconds as dates, of the user's type; NaN as null."""
+    import polars as pl
+
+    if isinstance(field, Levels):
+        places = pl.Series(name, values).fill_nan(None).cast(pl.Int64)
+        words = pl.Series(name, field.levels).gather(places)
+        return words if kind in ("String", "Boolean") else words.cast(getattr(pl, kind.partition("(")[0], pl.String))
+    times = pl.Series(name, values).fill_nan(None)
+    moments = pl.from_epoch((times * 1e6).round().cast(pl.Int64), time_unit="us").alias(name)
+    if kind.startswith(WRITTEN):
+        return moments.dt.strftime(kind.removeprefix(WRITTEN))
+    return moments.cast(pl.Date) if kind == "Date" else moments
+
+
+def as_table(rows: Tensor, schema: Schema, *, means: bool = False, like: Any = None) -> Any:
+    """Return rows (N, *shape) as a polars frame with the user's columns, or as a frame of the kind of `like`."""
+    import narwhals as nw
+    import polars as pl
+
+    frame = pl.DataFrame(_columns(rows.detach().cpu().double().numpy(), schema, means))
+    if like is None or isinstance(like, pl.DataFrame):
+        return frame
+    kind = nw.from_native(like, eager_only=True).implementation
+    return frame.to_pandas() if kind.is_pandas() else frame.to_arrow() if kind.is_pyarrow() else frame
+
+
+def typed(column: pl.Series, kind: str) -> pl.Series:
     """Return a column of floats as the named type, NaN as null; integers are rounded into their range."""
     import polars as pl
 

@@ -1,5 +1,6 @@
 """Densities that torch lacks, the table of KL divergences, and draws from explicit noise."""
 
+from .autoregressive_bernoulli import AutoregressiveBernoulli, causal
 from .code_sequence import CodeSequence
 from .codes import CodeMasses, NearestCode
 from .columns import Columns
@@ -7,10 +8,13 @@ from .concrete import Concrete
 from .counts import NegativeBinomial, ZeroInflated
 from .discretized import DiscretizedLogistic
 from .flow import Flow
+from .gaussian_mixture import GaussianMixture
 from .kl import closed_form_kl
 from .logistic_mixture import LogisticMixture
+from .low_rank_categorical import LowRankCategorical
 from .mixture import Mixture
 from .normalizing import Normalizing
+from .ordinal import Ordinal
 from .point import PointMass
 from .reals import ContinuousBernoulli
 from .reparameterize import comparable, comparable_anywhere, draw, draw_below, entries, has_density, held
@@ -18,6 +22,7 @@ from .sphere import UniformSphere
 from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
+    "AutoregressiveBernoulli",
     "CodeMasses",
     "CodeSequence",
     "Columns",
@@ -25,15 +30,19 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Flow",
+    "GaussianMixture",
     "LogisticMixture",
+    "LowRankCategorical",
     "Mixture",
     "NearestCode",
     "NegativeBinomial",
     "Normalizing",
+    "Ordinal",
     "PointMass",
     "UniformSphere",
     "VonMisesFisher",
     "ZeroInflated",
+    "causal",
     "closed_form_kl",
     "comparable",
     "comparable_anywhere",

@@ -7,6 +7,8 @@ from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_r
 from .evidence import RowValues, evidence_rows
 from .factors import Disentanglement, disentanglement
 from .gaps import Gaps, inference_gaps
+from .per_column import PerColumn, per_column
+from .privacy import Privacy, privacy
 from .quadrature import Quadrature, quadrature
 from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
@@ -20,6 +22,8 @@ __all__ = [
     "Features",
     "Finding",
     "Gaps",
+    "PerColumn",
+    "Privacy",
     "Quadrature",
     "RowValues",
     "SampleMeasures",
@@ -35,6 +39,8 @@ __all__ = [
     "median_distance",
     "mutual_information",
     "nearer_share",
+    "per_column",
+    "privacy",
     "quadrature",
     "simulated",
 ]

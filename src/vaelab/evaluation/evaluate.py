@@ -16,7 +16,8 @@ from ..noise import stream
 from ..training import Rows
 from .annealed import annealed_rows, checked, simulated
 from .collapse import active_units, mutual_information
-from .evidence import RowValues, evidence_rows
+from .evidence import DRAWS, RowValues, evidence_rows
+from .per_column import per_column
 
 NO_DENSITY = "q(z | x) is a point mass, or its density is of another kind than p(z)'s, so there is no bound on log p(x)"
 ESTIMATORS = ("iwae", "ais", "bdmc")
@@ -108,6 +109,7 @@ class Evaluation:
     marginal_kl: float | None
     layers: list[Layer] | None = None
     accuracy: Estimate | None = None
+    columns: dict[str, Estimate] | None = None  # of a mixed table: nats of each column where it was observed
     reason: str | None = None
     annealing: Annealing | None = None
 
@@ -138,6 +140,8 @@ class Evaluation:
         }
         if self.layers is not None:
             document["layers"] = [asdict(layer) for layer in self.layers]
+        if self.columns is not None:
+            document["columns"] = {name: nats.json() for name, nats in self.columns.items()}
         if self.accuracy is not None:
             document["accuracy"] = self.accuracy.json()
         return document if self.reason is None else {**document, "reason": self.reason}
@@ -170,7 +174,7 @@ def _shift(model: nn.Module, rows: Rows, units: str) -> Tensor | float:
     """Return what log p(x) gains in the user's units."""
     likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
     shifted = units == "user" and not likelihood.discrete
-    return rows.schema.log_det(rows.observed, density=True) if shifted else 0.0
+    return rows.log_det if shifted else 0.0
 
 
 def evaluate_model(
@@ -237,6 +241,7 @@ def evaluate_model(
         kl_form="closed" if values.closed_form else "sampled",
         mutual_information=information and information[0],
         marginal_kl=information and information[1],
+        columns=_by_column(model, rows, units, seed) if rows.schema.kinds else None,
     )
 
 
@@ -255,3 +260,10 @@ def _chosen(model: nn.Module, rows: Rows, estimator: str, most: int | None, seed
         return rows, None
     pick = torch.randperm(len(rows), generator=stream(seed, "judged rows"))[:most].sort().values
     return rows.some(pick.to(rows.data.device)), None
+
+
+def _by_column(model: nn.Module, rows: Rows, units: str, seed: int) -> dict[str, Estimate]:
+    nats = per_column(model, rows, samples=DRAWS, seed=seed, units=units).columns.double().cpu()
+    there = torch.ones_like(nats, dtype=torch.bool) if rows.observed is None else rows.observed.cpu()
+    names = rows.schema.columns or ()
+    return {name: Estimate.of(nats[there[:, i], i]) for i, name in enumerate(names) if bool(there[:, i].any())}

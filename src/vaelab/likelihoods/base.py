@@ -24,6 +24,7 @@ class Likelihood(Conditional):
 
     discrete: bool
     values: tuple[str, ...] = ("binary", "integer", "count", "category", "real")  # whose x it can be a law of
+    reads_missing: ClassVar[bool] = False  # whether `reader` tells what is missing from 0
     levels: ClassVar[str | None] = None  # the argument that says how many values x has
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:

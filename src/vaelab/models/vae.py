@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..conditional import Conditional
@@ -119,11 +119,11 @@ class VAE(Part):
     ) -> Terms:
         """Return what `samples` draws z ~ q(z | x) say about x.
 
-        Entries of x that were not observed are set to 0 before any network sees them, and log p(x | z) leaves them
-        out: whatever stands there never matters.
+        Entries of x that were not observed are set to 0 before any network sees them (to NaN for an encoder that
+        `reads_missing`), and log p(x | z) leaves them out: whatever stands there never matters.
         """
         x = admitted(x, samples, observed, gradient)
-        q = self.posterior(x, condition)
+        q = self.posterior(as_read(self.posterior, x, observed), condition)
         if q.batch_shape != x.shape[:1]:
             raise UsageError(
                 f"{type(self.posterior).__name__} gave q(z | x) at rows {tuple(q.batch_shape)} for x of shape "
@@ -190,6 +190,13 @@ def admitted(x: Tensor, samples: int, observed: Tensor | None, gradient: str) ->
             )
         x = torch.where(observed, x, 0)
     return x
+
+
+def as_read(posterior: nn.Module, x: Tensor, observed: Tensor | None) -> Tensor:
+    """Return x as an encoder reads it: NaN for what was not observed, if its network tells that from 0."""
+    if observed is None or not getattr(getattr(posterior, "network", None), "reads_missing", False):
+        return x
+    return torch.where(observed, x, torch.nan)
 
 
 def check_rows(n: int, condition: Tensor | None) -> None:

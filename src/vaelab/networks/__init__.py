@@ -5,9 +5,25 @@ from .conv import Conv
 from .linear import Linear
 from .log1p import Log1p
 from .made import MADE
+from .masked import Masked
 from .mlp import MLP
 from .onehot import OneHot
+from .per_row import PerRow
 from .resnet import ResNet
 from .typed import Typed
 
-__all__ = ["MADE", "MLP", "Block", "Conv", "Learned", "Linear", "Log1p", "OneHot", "Pixels", "ResNet", "Typed"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "Block",
+    "Conv",
+    "Learned",
+    "Linear",
+    "Log1p",
+    "Masked",
+    "OneHot",
+    "PerRow",
+    "Pixels",
+    "ResNet",
+    "Typed",
+]

@@ -16,6 +16,8 @@ from .conditional import m2 as m2
 from .layers import hierarchical as hierarchical
 from .layers import ladder as ladder
 from .layers import very_deep as very_deep
+from .likelihoods import pixel_vae as pixel_vae
+from .missing import miwae_missing as miwae_missing
 from .objectives import aae as aae
 from .objectives import beta_tc_vae as beta_tc_vae
 from .objectives import ciwae as ciwae

@@ -12,7 +12,7 @@ from torch import nn
 from ..data import Dataset
 from ..errors import UsageError, suggest
 from ..models import VAE, Model
-from ..networks import MLP, Linear
+from ..networks import MLP, Linear, Masked
 from ..objectives import Objective
 from ..parts import Spec, parse
 
@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "bernoulli",
     "objective": "elbo",
     "refine": None,
+    "masked": False,  # whether the encoder reads which entries were observed
     "condition": 0,  # how many numbers the model is given beside x
 }
 ROLES = ("prior", "posterior", "likelihood", "objective", "network")
@@ -138,11 +139,13 @@ def assemble(
     likelihood: str,
     objective: str,
     refine: str | None = None,
+    masked: bool = False,
     condition: int = 0,
 ) -> tuple[VAE, Objective]:
     """Join parts written as "name:argument=value,...": `hidden` are the encoder's widths, reversed the decoder's.
 
-    `network` makes both; an MLP without hidden layers is a Linear.
+    `network` makes both; an MLP without hidden layers is a Linear. An encoder that is `masked` reads beside x which
+    entries were observed; that of mixed columns always does.
     """
     shape = tuple(shape)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
@@ -150,9 +153,11 @@ def assemble(
 
     make = network_maker(network, activation, px)
     seen, outputs = px.part.seen(shape, **px.arguments), q.part.outputs(latent_dim, **q.arguments)
-    encoder = make(seen, outputs, tuple(hidden), condition)
+    beside = masked and not px.part.reads_missing
+    encoder = make((2 * seen[0], *seen[1:]) if beside else seen, outputs, tuple(hidden), condition)
     decoder = make(latent_dim, px.part.outputs(shape, **px.arguments), tuple(reversed(tuple(hidden))), condition)
-    made = q.make(network=px.part.reader(encoder, **px.arguments), latent_dim=latent_dim)
+    read = px.part.reader(encoder, **px.arguments)
+    made = q.make(network=Masked(read, shape) if beside else read, latent_dim=latent_dim)
     model = VAE(
         prior=p.make(latent_dim=latent_dim, shape=shape, posterior=made, condition=condition),
         posterior=made,

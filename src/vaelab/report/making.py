@@ -105,6 +105,8 @@ def repeat(run: Run) -> str | None:
     for name, value in options.items():
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
+        elif isinstance(value, tuple):
+            words += [word for item in value for word in (f"--{name.replace('_', '-')}", item)]
         elif value is not False:
             shown = Path(value).name if name in ("validation", "labels") and isinstance(value, str) else str(value)
             words += [f"--{name.replace('_', '-')}", shown]
@@ -114,11 +116,12 @@ def repeat(run: Run) -> str | None:
 def training(m: Measured) -> str:
     """Return what the training curves show, and in which units."""
     history: Any = m.run.history
-    shift = m.run.schema.log_det(density=True).item()
+    # of mixed columns the Jacobian differs from row to row
+    shift = None if m.run.schema.kinds else m.run.schema.log_det(density=True).item()
     likelihood = getattr(m.run.model, "likelihood", None)
-    moved = "" if getattr(likelihood, "discrete", True) or shift == 0 or not m.bounded else (
-        f" They are in the model's standardised units; add {shift:,.2f} for those of the data."
-    )  # fmt: skip
+    add = "" if shift is None else f"; add {shift:,.2f} for those of the data"
+    same = getattr(likelihood, "discrete", True) or shift == 0 or not m.bounded
+    moved = "" if same else f" They are in the model's standardised units{add}."
     judged = (m.run.meta.get("best") or {}).get("elbo") is not None
     best = "bound" if m.bounded else "log p(x | z)"
     kept = f" The weights that were kept are those of the best validation {best}." if judged else ""

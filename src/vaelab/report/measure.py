@@ -162,4 +162,4 @@ def _scores(run: Run, data: Dataset, judged: Evaluation, draws: int) -> Tensor:
     rows = Rows(data, dtype=torch.float64)
     found = evidence_rows(exact(run.model), rows, samples=draws, shared=True).reconstruction
     discrete = run.model.likelihood.discrete  # type: ignore[union-attr]
-    return found if discrete else found + run.schema.log_det(rows.observed, density=True)
+    return found if discrete else found + rows.log_det

@@ -86,7 +86,7 @@ def samples(m: Measured) -> Html:
     return joined(
         (
             element("div", *pictures, class_="side"),
-            _column_table(real, flat(m.reconstructed(list(range(len(real))))), new, columns),
+            _column_table(m.run.schema, real, flat(m.reconstructed(list(range(len(real))))), new, columns),
         )
     )
 
@@ -149,22 +149,49 @@ def _correlated(real: Numbers, new: Numbers, columns: list[str]) -> Html:
     return picture(svg(paint, height=2.3), alt, caption, kind="svg+xml", class_="chart")
 
 
-def _column_table(real: Numbers, again: Numbers, new: Numbers, columns: list[str]) -> Html:
+def _column_table(schema: Schema, real: Numbers, again: Numbers, new: Numbers, columns: list[str]) -> Html:
+    def told(i: int, values: Numbers) -> str:
+        if levels := levels_of(schema, i):
+            return common(levels, values)
+        return f"{number(np.nanmean(values))} ± {number(np.nanstd(values))}"
+
     with np.errstate(invalid="ignore"):
         share = explained(real, again)
         body = [
             (
                 f"{i + 1}  {c}",
-                "none" if np.isnan(share[i]) else f"{share[i]:.3f}",
-                f"{number(np.nanmean(real[:, i]))} ± {number(np.nanstd(real[:, i]))}",
-                f"{number(new[:, i].mean())} ± {number(new[:, i].std())}",
+                "" if levels_of(schema, i) else "none" if np.isnan(share[i]) else f"{share[i]:.3f}",
+                told(i, real[:, i]),
+                told(i, new[:, i]),
             )
             for i, c in enumerate(columns[:MOST_CORRELATED])
             if not np.isnan(real[:, i]).all()
         ]
     cut = "" if len(columns) <= MOST_CORRELATED else f" The first {MOST_CORRELATED} of {len(columns)} columns."
-    caption = f"R²: the share of a column's variance that reconstruction explains; 0 is no better than its mean.{cut}"
+    words = (
+        " Of words the most common one and its share." if any(levels_of(schema, i) for i in range(len(columns))) else ""
+    )
+    caption = "R²: the share of a column's variance that reconstruction explains; 0 is no better than its mean."
+    caption += words + cut
     return table(("column", "R²", "rows: mean ± deviation", "generated"), body, caption=caption, class_="numbers")
+
+
+def levels_of(schema: Schema, column: int) -> tuple[str, ...]:
+    """Return the words of a column of words, else nothing."""
+    return getattr(schema.kinds[column], "levels", ()) if schema.kinds else ()
+
+
+def shown_cell(schema: Schema, column: int, value: float | np.floating) -> str:
+    """Return a cell as the user has it: a word, or four figures of a number."""
+    levels = levels_of(schema, column)
+    return short(levels[int(value)]) if levels and not np.isnan(value) else number(value)
+
+
+def common(levels: Sequence[str], values: Numbers) -> str:
+    """Return the most common word of a column with its share."""
+    seen = values[~np.isnan(values)].astype(int)
+    times = np.bincount(seen, minlength=len(levels))
+    return f"{short(levels[int(times.argmax())])}, {times.max() / max(1, len(seen)):.0%}"
 
 
 def number(value: float | np.floating) -> str:
@@ -186,7 +213,7 @@ def extremes(m: Measured, seen: Seen) -> Html:
     body = []
     for name, picked in groups.items():
         for i in picked if name == LEAST else picked[:COMPARED]:
-            cells = [number(x[i, c]) for c in shown]
+            cells = [shown_cell(m.run.schema, c, x[i, c]) for c in shown]
             marked = [element("mark", cell) if c == apart[i].argmax() else cell for c, cell in zip(shown, cells)]
             body.append((seen.name(i), f"{seen.scores[i]:,.2f}", name, *marked))
     head = (seen.called, "nats", "which", *(columns[c] for c in shown))

@@ -51,11 +51,28 @@ class Rows:
         self.schema, self.dtype, self.stochastic = data.schema, dtype, data.schema.stochastic
         raw = data.x.to(device)
         self.data = raw if self.stochastic else data.schema.encode(raw, dtype=dtype)
+        # of mixed columns it differs from row to row, and x alone would say it to fewer figures
+        self.jacobian = data.schema.jacobian(raw) if data.schema.kinds else None
         self.observed = None if data.observed is None else data.schema.arrange(data.observed).to(device)
         self.condition = None if data.condition is None else data.condition.to(device, dtype)
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def log_det(self) -> Tensor:
+        """log |dx / draw| of each row (N,), or of all (), over its observed entries; 0 for masses."""
+        if self.jacobian is None:
+            return self.schema.log_det(self.observed, density=True)
+        return (self.jacobian if self.observed is None else self.jacobian * self.observed).sum(1)
+
+    @property
+    def log_det_entries(self) -> Tensor:
+        """log |dx / draw| of each entry, (N, *X) or broadcasting to it, 0 where unobserved; as `log_det`."""
+        if self.jacobian is not None:
+            return self.jacobian if self.observed is None else self.jacobian * self.observed
+        each = self.schema.log_det_entries(density=True)
+        return each if self.observed is None else each.to(self.observed.device) * self.observed
 
     def drawn(self, seed: int, *, shared: bool = False) -> Rows:
         """Return rows that are binarised once, by this seed, and kept: what is judged must not change between looks.
@@ -79,6 +96,7 @@ class Rows:
         """Return the rows at these indices."""
         some = copy.copy(self)
         some.data = self.data[index]
+        some.jacobian = None if self.jacobian is None else self.jacobian[index]
         some.observed = None if self.observed is None else self.observed[index]
         some.condition = None if self.condition is None else self.condition[index]
         return some

@@ -1,8 +1,10 @@
 """What a trained model is for: one verb, one file."""
 
 from .classify import accuracy, classify
+from .conditional import generate_given
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
+from .impute import Imputation, impute
 from .interpolate import path_through
 from .measure import Measures, measure
 from .reconstruct import reconstruct
@@ -11,6 +13,7 @@ from .score import score
 
 __all__ = [
     "Codes",
+    "Imputation",
     "Measures",
     "accuracy",
     "classify",
@@ -18,6 +21,8 @@ __all__ = [
     "encode",
     "generate",
     "generate_blocks",
+    "generate_given",
+    "impute",
     "log_prior",
     "measure",
     "path_through",

@@ -27,5 +27,5 @@ def reconstruct(model: nn.Module, data: Dataset, *, samples: int = 32, seed: int
             terms = model.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
             )
-            out.append(data.schema.decode(centre(terms.px).mean(0)))
+            out.append(data.schema.decode(data.schema.centre(centre(terms.px))))
     return torch.cat(out)

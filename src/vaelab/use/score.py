@@ -39,4 +39,4 @@ def score(
     likelihood: Likelihood = model.likelihood  # type: ignore[assignment]
     if likelihood.discrete or units == "standardised":
         return values
-    return values + rows.schema.log_det(rows.observed, density=True)
+    return values + rows.log_det

@@ -1,0 +1,27 @@
+"""Published models for rows with missing entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models import VAE
+from ..objectives import Objective
+from .base import Shape, assemble, recipe
+
+
+@recipe(
+    "Mattei & Frellsen 2019, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets (ICML)",
+    objective="iwae:samples=20",
+    masked=True,
+)
+def miwae_missing(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log (1/K) sum_k p(x_observed | z_k) p(z_k) / q(z_k | x_observed)], K = 20 (eq. 5).
+
+    The encoder is told what was observed. K -> objectives.IWAE(samples=...); observed entries -> Terms.log_px; the mask
+    beside x -> networks.Masked.
+
+    >>> model, objective = recipes.miwae_missing((5,), 2)
+    >>> type(model.posterior.network).__name__, objective.samples
+    ('Masked', 20)
+    """
+    return assemble(shape, latent_dim, **parts)
