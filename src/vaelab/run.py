@@ -20,7 +20,7 @@ from .data.reading import LABEL
 from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, Gaps, PerColumn, Privacy
+from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy
 from .folder import MODEL_FILE, read_history, rows_of, setup_of, write_config, write_history
 from .models import Model, SemiSupervised
 from .options import TrainOptions
@@ -161,19 +161,6 @@ class Run:
         if not isinstance(self.model, SemiSupervised) or data.labels is None:
             return judged
         return replace(judged, accuracy=use.accuracy(self.model, data, seed=seed))
-
-    def gaps(self, source: Any = None, *, most: int = 100, seed: int = 0, **how: Any) -> Gaps:
-        """Return what lies between bound and evidence: what the family of q costs, and what the encoder costs.
-
-        Of at most `most` rows; more options: `vaelab.evaluation.inference_gaps`.
-
-        >>> found = run.gaps(most=5, samples=50, temperatures=1)
-        >>> abs(found.inference.value - found.approximation.value - found.amortisation.value) < 1e-9
-        True
-        """
-        if most < 1:
-            raise UsageError(f"gaps: at least 1 row is needed, got {most}.")
-        return evaluation.inference_gaps(self.model, self.rows(source)[0].few(most, seed), seed=seed, **how)
 
     def known_rows(self, data: Dataset) -> int:
         """Return how many of these rows are equal to rows that this run was trained on; 0 where those are gone.
