@@ -73,8 +73,14 @@ def evaluate(
         judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split, **how)
     split_up = None
     if gaps:
-        steps = {"temperatures": temperatures, "chains": chains, "seed": seed}
-        split_up = inference_gaps(opened.model, opened.rows(data)[0], most=rows or 100, **steps)
+        split_up = inference_gaps(
+            opened.model,
+            opened.rows(data)[0],
+            most=rows or 100,
+            temperatures=temperatures,
+            chains=chains,
+            seed=seed,
+        )
     trained = opened.known_rows(data) if source is not None else 0
     if trained:
         print(f"warning: {trained:,} of {len(data):,} rows are equal to training rows.", file=sys.stderr)

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from ..distributions import draw
 from ..errors import UsageError
 from ..models import VAE, Terms
-from ..noise import Noise, RowNoise, stream
+from ..noise import Noise, RowNoise
 from ..part import evaluating, exact
 from ..training import Batch, Rows
 from .annealed import annealed_rows, checked
@@ -62,13 +62,12 @@ def inference_gaps(
 ) -> Gaps:
     """Return the gaps of at most `most` of these rows, picked at random, in nats of the model's units.
 
-    Differences do not change with units. Both bounds are over the same `samples` draws of standard noise. Raises UsageError for a q(z | x) that is no
-    Gaussian, or that is refined after the encoder.
+    Differences do not change with units. Both bounds are over the same `samples` draws of standard noise. Raises
+    UsageError for a q(z | x) that is no Gaussian, or that is refined after the encoder.
     """
     if samples < 2 or most < 1:
         raise UsageError(f"gaps: samples must be at least 2 and rows at least 1, got {samples} and {most}.")
-    order = torch.randperm(len(rows), generator=stream(seed, "judged rows"))[:most].sort().values
-    vae, rows = exact(checked(model)), rows.some(order.to(rows.data.device)).drawn(seed)
+    vae, rows = exact(checked(model)), rows.few(most, seed).drawn(seed)
     if vae.refine is not None:
         raise UsageError("gaps: q(z | x) is refined row by row after the encoder, so it is not amortised.")
     own: list[Tensor] = []
