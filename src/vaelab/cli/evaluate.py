@@ -61,6 +61,7 @@ def evaluate(
     quiet
         No progress.
     """
+    from ..evaluation import inference_gaps
     from ..run import load
     from ..training import Progress
     from .rows import read_rows
@@ -70,9 +71,16 @@ def evaluate(
     how = {"estimator": estimator, "most": rows, "temperatures": temperatures, "chains": chains, "start": start}
     with Progress("off" if quiet else "auto") as progress:
         judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split, **how)
-    split_up = (
-        opened.gaps(data, most=rows or 100, temperatures=temperatures, chains=chains, seed=seed) if gaps else None
-    )
+    split_up = None
+    if gaps:
+        split_up = inference_gaps(
+            opened.model,
+            opened.rows(data)[0],
+            most=rows or 100,
+            temperatures=temperatures,
+            chains=chains,
+            seed=seed,
+        )
     trained = opened.known_rows(data) if source is not None else 0
     if trained:
         print(f"warning: {trained:,} of {len(data):,} rows are equal to training rows.", file=sys.stderr)

@@ -53,20 +53,21 @@ def inference_gaps(
     model: nn.Module,
     rows: Rows,
     *,
+    most: int = 100,
     samples: int = 1000,
     temperatures: int = 100,
     chains: int = 8,
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
 ) -> Gaps:
-    """Return the gaps of these rows, in nats of the model's units (differences do not change with units).
+    """Return the gaps of at most `most` of these rows, picked at random, in nats of the model's units.
 
-    Both bounds are over the same `samples` draws of standard noise. Raises UsageError for a q(z | x) that is no
-    Gaussian, or that is refined after the encoder.
+    Differences do not change with units. Both bounds are over the same `samples` draws of standard noise. Raises
+    UsageError for a q(z | x) that is no Gaussian, or that is refined after the encoder.
     """
-    if samples < 2:
-        raise UsageError(f"gaps: samples must be at least 2, got {samples}.")
-    vae, rows = exact(checked(model)), rows.drawn(seed)
+    if samples < 2 or most < 1:
+        raise UsageError(f"gaps: samples must be at least 2 and rows at least 1, got {samples} and {most}.")
+    vae, rows = exact(checked(model)), rows.few(most, seed).drawn(seed)
     if vae.refine is not None:
         raise UsageError("gaps: q(z | x) is refined row by row after the encoder, so it is not amortised.")
     own: list[Tensor] = []
