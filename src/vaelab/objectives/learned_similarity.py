@@ -25,10 +25,10 @@ class LearnedSimilarity(Objective):
     maximises log D where they minimise log(1 - D), which has no gradient while D wins). D has `layers` dense layers of
     `width` units, or with discriminator="conv" convolutions before one. Owners: "encoder", "decoder", "discriminator".
 
-    This is no bound on log p(x): what `evaluate` says of it is that of the model's own likelihood. By that bound training
-    picks its best weights, so the decoder hears `pixels` times log p(x | z) as well; 0 is as published, but then nobody
-    fits that likelihood, and the bound falls as training goes on. Raises UsageError for a likelihood without a mean, and
-    for a model other than VAE.
+    This is no bound on log p(x): what `evaluate` says of it is that of the model's own likelihood. By that bound
+    training picks its best weights, so the decoder hears `pixels` times log p(x | z) as well; 0 is as published, but
+    then nobody fits that likelihood, and the bound falls as training goes on. Raises UsageError for a likelihood
+    without a mean, and for a model other than VAE.
 
     >>> model, objective = recipes.vae_gan((5,), 2)
     >>> losses, terms = objective(model, torch.zeros(7, 5), noise=Noise.seeded(0), step=0)
