@@ -47,6 +47,7 @@ LAYERS = (
     "comparison_picture",
     "comparison",
     "experiments",
+    "web",
     "cli",
     "__main__",
 )

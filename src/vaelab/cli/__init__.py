@@ -48,6 +48,7 @@ COMMANDS = {
     "interpolate": "What lies between rows.",
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
+    "explore": "The latent space in the browser: point at a place, see its decode.",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
