@@ -47,6 +47,7 @@ LAYERS = (
     "comparison_picture",
     "comparison",
     "experiments",
+    "study",
     "cli",
     "__main__",
 )
