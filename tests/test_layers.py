@@ -47,6 +47,8 @@ LAYERS = (
     "comparison_picture",
     "comparison",
     "experiments",
+    "web",
+    "study",
     "cli",
     "__main__",
 )

@@ -25,9 +25,10 @@ class LearnedSimilarity(Objective):
     maximises log D where they minimise log(1 - D), which has no gradient while D wins). D has `layers` dense layers of
     `width` units, or with discriminator="conv" convolutions before one. Owners: "encoder", "decoder", "discriminator".
 
-    This is no bound on log p(x): what `evaluate` says of it is that of the model's own likelihood. Training sees its
-    E[x | z], and through `pixels` times log p(x | z) what the mean does not move, such as a learned scale (0: as
-    published). Raises UsageError for a likelihood without a mean, and for a model other than VAE.
+    This is no bound on log p(x): what `evaluate` says of it is that of the model's own likelihood. By that bound
+    training picks its best weights, so the decoder hears `pixels` times log p(x | z) as well; 0 is as published, but
+    then nobody fits that likelihood, and the bound falls as training goes on. Raises UsageError for a likelihood
+    without a mean, and for a model other than VAE.
 
     >>> model, objective = recipes.vae_gan((5,), 2)
     >>> losses, terms = objective(model, torch.zeros(7, 5), noise=Noise.seeded(0), step=0)
@@ -39,7 +40,7 @@ class LearnedSimilarity(Objective):
         self,
         shape: Sequence[int],
         gamma: float = 1.0,
-        pixels: float = 1e-3,
+        pixels: float = 1.0,
         width: int = 256,
         layers: int = 2,
         discriminator: str = "mlp",

@@ -172,7 +172,8 @@ def vae_gan(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective
     """Encoder: least KL - L; decoder: greatest gamma L + log D(x~) + log D(x_p), L = -|h(x) - h(x~)|²/2 (Alg. 1).
 
     D, its features h, gamma -> objectives.LearnedSimilarity; x~ = E[x | z]. No bound on log p(x) is trained; what is
-    reported and compared is the bound of the model's own likelihood.
+    reported and compared is the bound of the model's own likelihood, which the decoder therefore hears too (pixels=0:
+    as published).
 
     >>> recipes.vae_gan((5,), 2)[1].gamma
     1.0

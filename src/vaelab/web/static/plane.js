@@ -1,0 +1,66 @@
+// The plane of the latent space that the map shows: u along e1, v along e2, both of unit length.
+
+const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+
+export class Plane {
+  // axes: "kl", "pca" or "i,j"; base: the place z (D) through which the plane goes
+  constructor(facts, axes, base) {
+    const d = facts.latent_dim;
+    this.base = base;
+    const unit = (i) => Array.from({ length: d }, (_, k) => (k === i ? 1 : 0));
+    if (axes === "pca" && facts.principal) {
+      [this.e1, this.e2] = facts.principal;
+      this.names = ["PC 1", "PC 2"];
+      this.dimensions = null;
+    } else {
+      const [i, j] = axes.includes(",") ? axes.split(",").map(Number) : facts.order;
+      this.e1 = unit(i);
+      this.e2 = d > 1 ? unit(j) : unit(-1);
+      this.names = [`z${i}`, d > 1 ? `z${j}` : ""];
+      this.dimensions = d > 1 ? [i, j] : [i];
+    }
+    this.at = this.project(base);
+  }
+
+  project(z) {
+    return [dot(z, this.e1), dot(z, this.e2)];
+  }
+
+  // z(u, v) = base + (u - u of base) e1 + (v - v of base) e2
+  place(u, v) {
+    const [du, dv] = [u - this.at[0], v - this.at[1]];
+    return this.base.map((value, i) => Math.max(-100, Math.min(100, value + du * this.e1[i] + dv * this.e2[i])));
+  }
+
+  // codes (n, D), one after the other -> (n, 2)
+  projectAll(codes, n) {
+    const d = this.base.length;
+    const out = new Float32Array(2 * n);
+    for (let row = 0; row < n; row++) {
+      let [u, v] = [0, 0];
+      for (let k = 0; k < d; k++) {
+        const value = codes[row * d + k];
+        u += value * this.e1[k];
+        v += value * this.e2[k];
+      }
+      out[2 * row] = u;
+      out[2 * row + 1] = v;
+    }
+    return out;
+  }
+
+  // The lines around which a normal p(z) has its 1, 2, 3 deviations on this plane: lists of points [u, v].
+  ellipses({ mean, deviation }) {
+    const [mu, mv] = this.project(mean);
+    const part = (a, b) => a.reduce((sum, value, k) => sum + value * b[k] * deviation[k] ** 2, 0);
+    const [a, b, c] = [part(this.e1, this.e1), part(this.e1, this.e2), part(this.e2, this.e2)];
+    const l11 = Math.sqrt(a); // the covariance [[a, b], [b, c]] is L L'
+    const l21 = b / l11;
+    const l22 = Math.sqrt(Math.max(0, c - l21 * l21));
+    return [1, 2, 3].map((k) =>
+      Array.from({ length: 97 }, (_, i) => {
+        const [x, y] = [k * Math.cos((i * Math.PI) / 48), k * Math.sin((i * Math.PI) / 48)];
+        return [mu + l11 * x, mv + l21 * x + l22 * y];
+      }));
+  }
+}
