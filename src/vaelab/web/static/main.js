@@ -116,7 +116,9 @@ function paint() {
     legend.push(what);
   } else for (const row of rows) put(grey, row);
   map.groups = [...groups];
-  if (map.lines.length) legend.push("lines: p(z), 1, 2, 3 deviations");
+  if (map.lines.length) {
+    legend.push(facts.prior ? "lines: p(z), 1, 2, 3 deviations" : "lines: around 39, 87 and 99 % of p(z)");
+  }
   if (facts.total > facts.rows) legend.push(`${facts.rows} of ${facts.total} rows, at random`);
   at("legend").replaceChildren(...legend.map((one) => (typeof one === "string" ? element("span", {}, one) : one)));
   map.redraw();
