@@ -8,7 +8,7 @@ import torch
 
 from exact import check, close, design, f64, linear, normal
 from vaelab import likelihoods, posteriors, priors
-from vaelab.distributions import UniformSphere, VonMisesFisher, closed_form_kl, draw
+from vaelab.distributions import RiemannianNormal, UniformSphere, VonMisesFisher, WrappedNormal, closed_form_kl, draw
 from vaelab.models import VAE
 from vaelab.networks import Linear
 from vaelab.noise import Given
@@ -57,6 +57,32 @@ def quantiser_by_hand() -> None:
     count = 0.75 + 0.25 * f64([1, 3, 2])
     total = 0.75 * f64([-1.0, 0.0, 2.0]) + 0.25 * f64([-0.8, 0.3 - 0.2 + 0.1, 1.4 + 2.5])
     close(model.posterior.codebook[:, 0], total / count, what="running means of the codes")
+
+
+@check
+def levels_of_a_quantiser_by_hand() -> None:
+    """Codes of residuals, the straight-through gradient at the sum, running means of the second level."""
+    q = posteriors.ResidualNearest(Linear(1, 1), 2, codes=2, depth=2, ema=0.75, revive=0.0)
+    px = likelihoods.Gaussian(Linear(2, 1), (1,), 0.8)
+    model = VAE(prior=priors.Codes(q), posterior=q, likelihood=px).double()
+    q.network.map.weight.data, q.network.map.bias.data = torch.ones(1, 1).double(), torch.zeros(1).double()
+    px.network.map.weight.data = f64([[0.7, 0.7]])  # reads the sum of the levels
+    q.codebook.copy_(f64([[[-1.0], [2.0]], [[-0.5], [0.25]]]))
+    q.total.copy_(q.codebook)
+    x = f64([[-1.6], [2.2], [1.7]])
+    losses, t = Quantised(commitment=0.5)(model, x, noise=Given([]), step=0)
+    codes = f64([[-1.0, -0.5], [2.0, 0.25], [2.0, -0.5]])
+    left = f64([[-0.6, -0.1], [0.2, -0.05], [-0.3, 0.2]])
+    close(t.z[0], codes, what="codes of the levels")
+    bound = model.decode(codes).log_prob(x) - 2 * math.log(2)
+    close(losses["model"], -bound + 0.5 * left.square().sum(1), what="loss of HRQ-VAE")
+    (slope,) = torch.autograd.grad(losses["model"].sum(), q.network.map.bias)
+    at = codes.clone().requires_grad_()
+    (through,) = torch.autograd.grad(model.decode(at).log_prob(x).sum(), at)
+    close(slope, (-through[:, 0] + left.sum(1)).sum().reshape(1), what="gradient at the sum, and commitment")
+    q.update(t)
+    total = 0.75 * f64([-0.5, 0.25]) + 0.25 * f64([-0.6 - 0.3, 0.2])
+    close(q.codebook[1, :, 0], total / (0.75 + 0.25 * f64([2, 1])), what="running means of the second level")
 
 
 @check
@@ -118,3 +144,37 @@ def von_mises_fisher_on_the_circle() -> None:
     close(mine, t, 1e-7, what="quantiles of the cosine")
     ours, truth = (torch.autograd.grad(v.sum(), k, retain_graph=True)[0] for v in (mine, t))
     close(ours, truth, 1e-6, what="their gradient in the concentration")
+
+
+@check
+def normals_on_the_hyperbolic_plane() -> None:
+    """Draws by Moebius addition in the ball; masses by quadrature, in polar coordinates about the origin."""
+    c, loc, scale, e = 0.7, f64([0.9, -0.5]), f64([0.4, 0.6]), normal(3, 2, seed=8)
+
+    def ball(z: torch.Tensor) -> torch.Tensor:
+        r = z.norm(dim=-1, keepdim=True)
+        return (math.sqrt(c) * r / 2).tanh() / (math.sqrt(c) * r) * z
+
+    q = WrappedNormal(loc, scale, c)
+    a, b = ball(loc), ball(scale * e)
+    ab, aa, bb = (a * b).sum(-1, keepdim=True), (a * a).sum(), (b * b).sum(-1, keepdim=True)
+    sum_ = ((1 + 2 * c * ab + c * bb) * a + (1 - c * aa) * b) / (1 + 2 * c * ab + c * c * aa * bb)
+    z = draw(q, 3, Given([e]))
+    close(ball(z), sum_, what="mu (+) t in the ball")
+    r = torch.linspace(0, 9, 1801, dtype=torch.float64)
+    angle = torch.arange(200, dtype=torch.float64) * math.pi / 100
+    plane = r[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)
+    cell = r[:, None] * 0.005 * math.pi / 100
+    close((q.log_prob(plane).exp() * cell).sum(), 1.0, 1e-5, what="mass of the wrapped normal")
+    distance = 2 / math.sqrt(c) * torch.atanh(math.sqrt(c) * ball(plane[1:]).norm(dim=-1))
+    close(distance, r[1:, None].expand(-1, 200), 1e-6, what="distance from the origin")
+    p = RiemannianNormal(2, c, 0.8, loc)
+    log_p = p.log_prob(plane)
+    close((log_p.exp() * cell).sum(), 1.0, 1e-5, what="mass of the Riemannian normal")
+    volume = ((math.sqrt(c) * r[1:]).sinh() / (math.sqrt(c) * r[1:])).log()
+    flat = log_p[1:, 0] - volume + 0.5 * (r[1:] / 0.8) ** 2
+    close(flat, flat[:1].expand(1800), 1e-8, what="its logarithm but for the volume and the distance")
+    u = f64([0.1, 0.5, 0.9])
+    mass = (log_p.exp() * cell).sum(1).cumsum(0)
+    at = torch.stack([mass[(r - d).abs().argmin()] for d in p.distances(u)])
+    close(at, u, 0.01, what="distances of the draws")

@@ -30,6 +30,7 @@ ARGUMENTS = {
         "codes": [],
         "flow": ["kind=nsf,transforms=1", "kind=maf,transforms=2,hidden=8"],
         "mixture": ["components=3"],
+        "riemannian-normal": ["curvature=0.5,scale=0.7"],
         "vamp": ["components=7"],
         "code-sequence": ["hidden=8"],
     },
@@ -38,6 +39,8 @@ ARGUMENTS = {
         "flow": ["kind=planar,transforms=2", "kind=radial", "kind=iaf,hidden=8", "kind=spline,transforms=1,hidden=8"],
         "gaussian": ["scale=constant"],
         "nearest": ["codes=5", "codes=5,width=1"],
+        "wrapped-normal": ["curvature=0.5"],
+        "residual-nearest": ["codes=5,depth=3", "codes=5,ema=0"],
     },
     "likelihood": {
         "autoregressive-bernoulli": ["radius=2,width=3"],
@@ -52,9 +55,10 @@ ARGUMENTS = {
         "partial-iwae": ["samples=4,groups=2"],
         "total-correlation": ["estimator=weighted"],
         "rae": ["penalty=gradient"],
+        "learned-similarity": ["width=8", "width=8,discriminator=conv"],
         "dip": ["kind=i"],
     },
-    "refine": {"hamiltonian": ["leapfrog=2"], "gradient-steps": ["steps=2"]},
+    "refine": {"hamiltonian": ["leapfrog=2"], "riemannian": ["leapfrog=1,components=3"], "gradient-steps": ["steps=2"]},
     "network": {"conv": ["width=4"], "resnet": ["width=4,blocks=1"]},
 }
 # what only goes with its like: often, so that it works, but not always, so that it is refused
@@ -62,7 +66,9 @@ PARTNERS = {
     "codes": {"posterior": "nearest:codes=5", "objective": "quantised"},
     "code-sequence": {"posterior": "nearest:codes=5", "objective": "quantised"},
     "nearest": {"prior": "codes", "objective": "quantised"},
+    "residual-nearest": {"prior": "codes", "objective": "quantised"},
     "concrete": {"prior": "concrete", "posterior": "concrete:categories=3"},
+    "riemannian-normal": {"posterior": "wrapped-normal"},
     "uniform-sphere": {"posterior": "von-mises-fisher"},
     "von-mises-fisher": {"prior": "uniform-sphere"},
     "point": {"objective": "mmd"},
@@ -135,8 +141,14 @@ def composition(seed: int) -> Composition:
 
 def with_part(role: str, name: str) -> Composition:
     """Return a composition of this part and what it needs beside it, all else by default."""
-    like = {"bernoulli": "binary", "autoregressive-bernoulli": "black and white", "logistic-mixture": "grey"}
-    data = (like | {"gaussian-mixture": "real"}).get(name, "grey" if role == "network" else "grid")
+    like = {
+        "bernoulli": "binary",
+        "autoregressive-bernoulli": "black and white",
+        "logistic-mixture": "grey",
+        "similarity": "grey",
+        "gaussian-mixture": "real",
+    }
+    data = like.get(name, "grey" if role == "network" else "grid")
     options = {"recipe": "vae", "latent_dim": 3, "hidden": "8", role: name} | PARTNERS.get(name, {})
     return Composition(data, options, 0)
 

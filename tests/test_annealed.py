@@ -13,7 +13,7 @@ from oracles import LinearGaussian, close, rows
 from vaelab import Run, models, networks, posteriors, priors, recipes, train
 from vaelab.cli import run as command
 from vaelab.errors import UsageError
-from vaelab.evaluation import annealed_rows, evaluate_model, simulated
+from vaelab.evaluation import annealed_rows, evaluate_model, inference_gaps, simulated
 from vaelab.likelihoods import Bernoulli
 
 TRUTH = LinearGaussian.random(5, 2, seed=3, s2=1.5).rotated()
@@ -157,3 +157,40 @@ def test_arguments_that_make_no_sense(linear_run: Run) -> None:
     point = models.VAE(prior=priors.Gaussian(2), posterior=code, likelihood=decoder)
     with pytest.raises(UsageError, match="annealing cannot start from it"):
         annealed_rows(point, rows(x > 0), start="posterior")
+
+
+def test_a_family_that_holds_the_posterior_has_no_approximation_gap() -> None:
+    """Full Gaussian q with a wrong mean: all of the gap is the encoder's, 0.5 d' S^-1 d."""
+    V, c, S = TRUTH.encoder()
+    d = np.array([0.5, -0.4])
+    found = inference_gaps(
+        TRUTH.vae("full", encoder=(V, c + d, S)), rows(TRUTH.sample(8)), samples=500, temperatures=1, chains=2
+    )
+    truth = 0.5 * d @ np.linalg.solve(S, d)
+    assert abs(found.amortisation.value - truth) < 5 * np.sqrt(2 * truth / 4000)
+    assert -1e-9 < found.approximation.value < 0.01
+    assert (found.kind, found.rows) == ("iwae", 8)
+
+
+def test_the_command_splits_the_gap(linear_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    linear_run.save(tmp_path / "run.safetensors")
+    np.save(tmp_path / "x.npy", TRUTH.sample(9))
+    line = ["evaluate", str(tmp_path / "run.safetensors"), str(tmp_path / "x.npy"), "--gaps", "--rows", "4", "-q"]
+    assert command([*line, "--samples", "3", "--temperatures", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["gaps"]
+    assert found["rows"] == 4
+    both = found["approximation"]["value"] + found["amortisation"]["value"]
+    assert found["inference"]["value"] == pytest.approx(both)
+    assert command([*line, "--samples", "3", "--temperatures", "1"]) == 0
+    assert "amortisation" in capsys.readouterr().out
+
+
+def test_gaps_that_mean_nothing_are_refused() -> None:
+    x = rows(TRUTH.sample(3))
+    for model, words in (
+        (recipes.hierarchical((5,), (3, 2))[0], "one continuous"),
+        (recipes.semi_amortised((5,), 2)[0], "is refined"),
+        (recipes.autoencoder((5,), 2)[0], "is a PointMass"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            inference_gaps(model, x)

@@ -86,7 +86,7 @@ def test_refit_learns_which_codes_go_together() -> None:
 
 
 def test_what_it_cannot_share_is_refused() -> None:
-    with pytest.raises(UsageError, match="needs the posterior 'nearest', got a Gaussian"):
+    with pytest.raises(UsageError, match="needs the posterior 'nearest' or 'residual-nearest', got a Gaussian"):
         priors.CodeSequence(posteriors.Gaussian(Linear(X, 4), 2))
     with pytest.raises(UsageError, match="hidden must be at least 1"):
         priors.CodeSequence(quantiser(), hidden=0)

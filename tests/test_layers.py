@@ -48,6 +48,7 @@ LAYERS = (
     "comparison",
     "experiments",
     "web",
+    "study",
     "cli",
     "__main__",
 )

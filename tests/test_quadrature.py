@@ -10,7 +10,8 @@ import torch
 
 from oracles import F64, Quadrature, close, given, hermite, noise, rows, tensor
 from vaelab import likelihoods, posteriors, priors
-from vaelab.evaluation import evidence_rows
+from vaelab.errors import UsageError
+from vaelab.evaluation import annealed_rows, evidence_rows, quadrature
 from vaelab.models import VAE
 from vaelab.networks import MLP
 from vaelab.objectives import elbo, iwae
@@ -117,3 +118,26 @@ def test_full_covariance_in_two_dimensions_by_quadrature() -> None:
     kl = (mass * (log_q - exact.log_posterior)).sum(1)
     np.testing.assert_allclose(exact.log_px - elbo(terms).detach().numpy(), kl, atol=1e-6)
     assert terms.kl["z"].dtype == F64
+
+
+@pytest.mark.parametrize(("dim", "family"), CASES)
+def test_two_rules_of_the_package_agree_with_the_grid_in_numpy(dim: int, family: str) -> None:
+    model, x, exact = problem(dim, family)
+    found = quadrature(model, rows(x))
+    close(found.log_px, exact.log_px, rel=1e-9)
+    assert found.apart.max() < 1e-8
+
+
+def test_annealing_lies_below_the_integral() -> None:
+    model, x, exact = problem(1, "bernoulli")
+    gap = annealed_rows(model, rows(x), temperatures=20, chains=20, leapfrog=2).lower.numpy() - exact.log_px
+    assert (np.abs(gap) < 0.1).all()
+    with pytest.raises(UsageError, match="the model has 3"):
+        quadrature(
+            VAE(
+                prior=priors.Gaussian(3),
+                posterior=posteriors.Gaussian(MLP(X, 6, (3,)), 3),
+                likelihood=likelihoods.Bernoulli(MLP(3, X, (3,)), (X,)),
+            ),
+            rows(x),
+        )

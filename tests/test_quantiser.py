@@ -182,9 +182,9 @@ def test_what_has_no_bound_says_so() -> None:
     assert mutual_information(m, rows(x)) is None
     gaussian, narrow = posteriors.Gaussian(Linear(X, 4), 2), likelihoods.Gaussian(Linear(2, X), (X,), scale=1.0)
     plain = VAE(prior=priors.Gaussian(2), posterior=gaussian, likelihood=narrow)
-    with pytest.raises(UsageError, match="needs the posterior nearest, got a Independent"):
+    with pytest.raises(UsageError, match="needs the posterior nearest or residual-nearest, got a Independent"):
         Quantised()(plain.double(), x, noise=given(torch.zeros(1, B, 2)), step=0)
-    with pytest.raises(UsageError, match="needs the posterior 'nearest', got a Gaussian"):
+    with pytest.raises(UsageError, match="needs the posterior 'nearest' or 'residual-nearest', got a Gaussian"):
         priors.Codes(plain.posterior)
     with pytest.raises(UsageError, match="no multiple"):
         posteriors.Nearest(Linear(X, 5), 5, width=2)

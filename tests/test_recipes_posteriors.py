@@ -21,7 +21,11 @@ def run(words: list[str]) -> int:
     return int(end.value.code or 0)
 
 
-@pytest.mark.parametrize("name", ["vae-linnf", "vae-iaf", "vq-vae", "svae", "gumbel", "hamiltonian", "semi-amortised"])
+QUANTISED, GEOMETRIC = ("vq-vae", "hrq-vae"), ("svae", "pvae")
+REFINED = ("hamiltonian", "rhvae", "semi-amortised")
+
+
+@pytest.mark.parametrize("name", ["vae-linnf", "vae-iaf", "gumbel", *QUANTISED, *GEOMETRIC, *REFINED])
 def test_a_recipe_from_data_to_figures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
     assert run(["train", "digits", "--recipe", name, *QUICK, "--out", out, "-q"]) == 0

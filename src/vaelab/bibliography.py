@@ -13,6 +13,7 @@ _IAF = "Kingma et al. 2016, Improved Variational Inference with Inverse Autoregr
 _VQ = "van den Oord, Vinyals & Kavukcuoglu 2017, Neural Discrete Representation Learning (NIPS)"
 _VAMP = "Tomczak & Welling 2018, VAE with a VampPrior (AISTATS)"
 _SPHERE = "Davidson, Falorsi, De Cao, Kipf & Tomczak 2018, Hyperspherical Variational Auto-Encoders (UAI)"
+_BALL = "Mathieu et al. 2019, Continuous Hierarchical Representations with Poincaré Variational Auto-Encoders (NeurIPS)"
 _CONCRETE = "Maddison, Mnih & Teh 2017, The Concrete Distribution (ICLR)"
 _GUMBEL = "Jang, Gu & Poole 2017, Categorical Reparameterization with Gumbel-Softmax (ICLR)"
 _PIXEL = "Salimans, Karpathy, Chen & Kingma 2017, PixelCNN++ (ICLR)"
@@ -30,6 +31,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "vamp": (_VAMP,),
         "flow": ("Papamakarios, Pavlakou & Murray 2017, Masked Autoregressive Flow (NIPS)", _SPLINE),
         "uniform-sphere": (_SPHERE,),
+        "riemannian-normal": (_BALL,),
         "codes": (_VQ,),
         "code-sequence": (_VQ, "Germain, Gregor, Murray & Larochelle 2015, MADE (ICML)"),
         "concrete": (_CONCRETE, _GUMBEL),
@@ -43,8 +45,13 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "flow": (_FLOWS, _IAF, _SPLINE),
         "von-mises-fisher": (_SPHERE,),
+        "wrapped-normal": (_BALL,),
         "concrete": (_CONCRETE, _GUMBEL),
         "nearest": (_VQ,),
+        "residual-nearest": (
+            _VQ,
+            "Hosking, Tang & Lapata 2022, Hierarchical Sketch Induction for Paraphrase Generation (ACL)",
+        ),
     },
     "likelihood": {
         "bernoulli": (KINGMA,),
@@ -98,6 +105,13 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "reweighted-wake-sleep": ("Bornschein & Bengio 2015, Reweighted Wake-Sleep (ICLR)",),
         "score": ("Mnih & Gregor 2014, Neural Variational Inference and Learning in Belief Networks (ICML)",),
         "vimco": ("Mnih & Rezende 2016, Variational Inference for Monte Carlo Objectives (ICML)",),
+        "learned-similarity": (
+            "Larsen et al. 2016, Autoencoding beyond Pixels using a Learned Similarity Metric (ICML)",
+        ),
+        "similarity": (
+            "Snell et al. 2017, Learning to Generate Images with Perceptual Similarity Metrics (ICIP)",
+            "Wang, Simoncelli & Bovik 2003, Multi-Scale Structural Similarity for Image Quality Assessment (Asilomar)",
+        ),
         "quantised": (_VQ,),
         "semi-supervised": (
             "Kingma, Rezende, Mohamed & Welling 2014, Semi-supervised Learning with Deep Generative Models (NIPS)",
@@ -110,6 +124,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "refine": {
         "gradient-steps": ("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",),
+        "riemannian": ("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",),
         "hamiltonian": ("Caterini, Doucet & Sejdinovic 2018, Hamiltonian Variational Auto-Encoder (NeurIPS)",),
     },
 }

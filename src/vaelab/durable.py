@@ -51,7 +51,7 @@ def writing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # gone already after a success
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -78,7 +78,8 @@ def _replace(temporary: Path, path: Path) -> None:
     raise AssertionError("unreachable")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring to the disk which files a folder holds, where the system can."""
     if WINDOWS:  # it cannot open a folder
         return
     try:

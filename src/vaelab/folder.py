@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,16 @@ def setup_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def json_lines(records: list[dict[str, Any]]) -> bytes:
+def write_history(folder: Path, history: History) -> None:
+    """Write the records of a run, what is not finite as null, and its bad steps if there were some."""
+    finite = [
+        {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
+    ]
+    write_durably(folder / "metrics.jsonl", _json_lines(finite))
+    if history.bad_steps:
+        write_durably(folder / "bad_steps.jsonl", _json_lines(history.bad_steps))
+
+
+def _json_lines(records: list[dict[str, Any]]) -> bytes:
     """Return one JSON document a line."""
     return "".join(json.dumps(record) + "\n" for record in records).encode()

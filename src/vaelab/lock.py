@@ -1,11 +1,13 @@
-"""One run in a folder at a time."""
+"""One run in a folder at a time; one writer of a file at a time."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import EnvironmentFault
 
@@ -15,6 +17,23 @@ except ImportError:  # Windows: the file is there to be read, and nothing is ref
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
+
+
+@contextmanager
+def held(file: IO[Any]) -> Iterator[None]:
+    """Hold the lock on an open file, after waiting for it: for a moment's writing. Windows has none: nobody waits."""
+    if fcntl is None:
+        yield
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        yield
+        return
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class Lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import files, use
+from . import evaluation, files, use
 from .conditional import Conditional
-from .data import Dataset, Schema, as_real, open_source
+from .data import Dataset, Schema, as_rows_of, open_source
 from .data.conditions import describe, read_given
 from .data.given import row_of
 from .data.reading import LABEL
 from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
-from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy, diagnose, evaluate_model, per_column, privacy
-from .folder import MODEL_FILE, json_lines, read_history, rows_of, setup_of, write_config
+from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy
+from .folder import MODEL_FILE, read_history, rows_of, setup_of, write_config, write_history
 from .models import Model, SemiSupervised
 from .options import TrainOptions
 from .part import exact
@@ -64,13 +63,7 @@ class Run:
     def write(self, folder: Path, source: str, options: TrainOptions) -> None:
         """Write the run's folder; the model last, so that a folder with a model is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        history = History() if self.history is None else self.history
-        finite = [
-            {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
-        ]
-        write_durably(folder / "metrics.jsonl", json_lines(finite))
-        if history.bad_steps:
-            write_durably(folder / "bad_steps.jsonl", json_lines(history.bad_steps))
+        write_history(folder, self.history or History())
         write_config(folder, source, options)
         self.save(folder / MODEL_FILE)
         self.folder = folder
@@ -86,7 +79,7 @@ class Run:
         """
         if source is not None:
             data = source if isinstance(source, Dataset) else open_source(source, schema=self.schema)
-            data = data if data.schema is self.schema else _under(data, self.schema)
+            data = data if data.schema is self.schema else as_rows_of(self.schema, data)
             if self.schema.conditions and data.condition is None:
                 raise UsageError(
                     f"these rows have no condition: the model is given {describe(self.schema.conditions)}."
@@ -102,6 +95,19 @@ class Run:
         if not self.splits and self.reopen is not None:
             self.splits = self.reopen()
         return self.splits
+
+    def _trained(self) -> Dataset | None:
+        """Return the rows of training; None where they are not there any more."""
+        with suppress(VaelabError):
+            return self._known().get("train")
+        return None
+
+    def _held_out(self, verb: str, source: Any) -> tuple[Dataset, str]:
+        """Return `data`, which must not be the rows of training."""
+        held, split = self.data(source)
+        if split == "train":
+            raise UsageError(f"{verb}: no rows were held out of training. Give a SOURCE of other rows.")
+        return held, split
 
     def rows(self, source: Any = None) -> tuple[Rows, str]:
         """Return the rows of `data` as the model takes them, on its device, and their split.
@@ -122,12 +128,9 @@ class Run:
         True
         """
         data, split = self.data(source)
-        if not self.splits and self.reopen is not None:
-            with suppress(VaelabError):  # rows were given: those of training are looked at where they are still there
-                self.splits = self.reopen()
         rows = None if split == "train" else Rows(data, device=self.device)
-        own = Rows(self.splits["train"], device=self.device) if "train" in self.splits else None
-        return diagnose(self.model, own, rows, self.history, setup_of(self.meta), split=split, quick=quick)
+        own = None if (trained := self._trained()) is None else Rows(trained, device=self.device)
+        return evaluation.diagnose(self.model, own, rows, self.history, setup_of(self.meta), split=split, quick=quick)
 
     @property
     def latent_dim(self) -> int:
@@ -152,7 +155,7 @@ class Run:
             raise UsageError(f"units is 'user' or 'standardised', got {units!r}.")
         data, split = self.data(source)
         how.setdefault("split", split)
-        judged = evaluate_model(
+        judged = evaluation.evaluate_model(
             self.model, Rows(data, device=self.device), samples=samples, units=units, seed=seed, **how
         )
         if not isinstance(self.model, SemiSupervised) or data.labels is None:
@@ -165,13 +168,10 @@ class Run:
         >>> run.known_rows(run.splits["train"].take(range(7)))
         7
         """
-        try:
-            splits = self._known()
-        except VaelabError:
+        own = self._trained()
+        if own is None:
             return 0
-        if "train" not in splits:
-            return 0
-        trained, these = ([hash(row.tobytes()) for row in d.x.double().numpy()] for d in (splits["train"], data))
+        trained, these = ([hash(row.tobytes()) for row in d.x.double().numpy()] for d in (own, data))
         known = set(trained)
         return sum(row in known for row in these)
 
@@ -240,7 +240,7 @@ class Run:
         True
         """
         rows = Rows(self.data(source)[0], dtype=torch.float64)
-        return per_column(exact(self.model), rows, samples=samples, seed=seed, units=units, **how)
+        return evaluation.per_column(exact(self.model), rows, samples=samples, seed=seed, units=units, **how)
 
     def score(
         self, source: Any = None, *, samples: int = 1000, units: str = "user", seed: int = 0, **how: Any
@@ -302,12 +302,8 @@ class Run:
         >>> run.privacy(100).copies
         0
         """
-        held_out, split = self.data(source)
-        if split == "train":
-            raise UsageError("privacy: no rows were held out of training. Give a SOURCE of other rows.")
-        with suppress(VaelabError):
-            return privacy(self.generate(n, seed=seed), self._known()["train"], held_out, seed=seed)
-        return None
+        held, trained = self._held_out("privacy", source)[0], self._trained()
+        return None if trained is None else evaluation.privacy(self.generate(n, seed=seed), trained, held, seed=seed)
 
     def measure(self, source: Any = None, *, samples: int = 2000, seed: int = 0) -> Measures:
         """Return how far generated rows are from held-out rows (or a source's), beside how far training rows are.
@@ -316,13 +312,8 @@ class Run:
         >>> found.generated.two_sample.value > found.reference.two_sample.value  # easier to tell from real rows
         True
         """
-        held, split = self.data(source)
-        if split == "train":
-            raise UsageError("measure: no rows were held out of training. Give a SOURCE of other rows.")
-        if not self.splits and self.reopen is not None:
-            with suppress(VaelabError):  # without its training rows there is no reference
-                self.splits = self.reopen()
-        return use.measure(self.model, self.splits.get("train"), held, samples=samples, split=split, seed=seed)
+        held, split = self._held_out("measure", source)
+        return use.measure(self.model, self._trained(), held, samples=samples, split=split, seed=seed)
 
     def refit(self, source: Any = None, *, prior: str | Conditional = "mixture", seed: int = 0, **how: Any) -> Run:
         """Return a run whose prior, "name:argument=value,...", is fitted to the codes of the training rows or a source.
@@ -358,15 +349,6 @@ class Run:
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         return fragment(self)
-
-
-def _under(data: Dataset, schema: Schema) -> Dataset:
-    """Return rows under the schema of a run, where they were read under their own."""
-    if schema.values == "real" and data.schema.values != "real":
-        data = as_real(data)
-    if data.schema.shape != schema.shape:
-        raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
-    return replace(data, schema=schema, test=None)
 
 
 def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:

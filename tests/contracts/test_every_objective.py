@@ -52,6 +52,7 @@ OBJECTIVES = {
     "capacity": {"capacity": 3.0, "warmup": 7},
     "rae": {},
     "rae, gradient": {"penalty": "gradient", "samples": 2},
+    "learned-similarity": {"shape": (X,), "width": 5, "layers": 2, "samples": 2, "gamma": 0.4},
     "wake-sleep": {},
     "reweighted-wake-sleep": {"samples": 3},
 }
@@ -103,8 +104,9 @@ def losses(
 
 
 def test_the_table_names_every_objective() -> None:
-    # for the posterior `nearest` and the model of M2 alone: test_quantiser.py, test_semisupervised.py
-    elsewhere = {"quantised", "semi-supervised"}
+    # for the posterior `nearest`, the model of M2 and images alone: test_quantiser.py, test_semisupervised.py,
+    # test_similarity.py
+    elsewhere = {"quantised", "semi-supervised", "similarity"}
     assert {name.partition(",")[0] for name in OBJECTIVES} | elsewhere == set(known("objective"))
     for name, space in vars(objectives).items():
         if inspect.isclass(space) and issubclass(space, Objective) and not inspect.isabstract(space):
@@ -215,7 +217,7 @@ def test_training_in_float32(name: str) -> None:
 
 def test_the_command_line_finds_them() -> None:
     for name in known("objective"):
-        made = parse("objective", name).make(latent_dim=Z, shape=(X,))
+        made = parse("objective", name).make(latent_dim=Z, shape=(2, 4, X))
         assert isinstance(made, nn.Module)
         assert isinstance(made, Objective)
     assert parse("objective", "renyi:alpha=-inf,samples=3").make(latent_dim=Z).alpha == -math.inf

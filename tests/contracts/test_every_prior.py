@@ -39,9 +39,11 @@ PRIORS: dict[str, Callable[[posteriors.Amortized], Conditional]] = {
     "nsf": lambda q: priors.Flow(D, 1, 3),
     "maf": lambda q: priors.Flow(D, 2, 5, kind="maf"),
     "sphere": lambda q: priors.UniformSphere(D),
+    "riemannian normal": lambda q: priors.RiemannianNormal(D, 0.8, 0.6),
     "concrete": lambda q: priors.Concrete(q),
     "codes": lambda q: priors.Codes(q),
     "codes, learned": lambda q: priors.Codes(q, learned=True),
+    "codes, levels": lambda q: priors.Codes(q, learned=True),
     "codes, sequence": lambda q: priors.CodeSequence(q, hidden=11),
 }
 ON_R = [name for name in PRIORS if not name.startswith(("sphere", "codes", "concrete"))]
@@ -49,6 +51,8 @@ ON_R = [name for name in PRIORS if not name.startswith(("sphere", "codes", "conc
 
 def family(name: str) -> type[posteriors.Amortized]:
     """The posterior of a model with this prior; a point mass where it is to have no bound."""
+    if name == "codes, levels":
+        return posteriors.ResidualNearest
     kind = name.partition(",")[0]
     kinds = {"sphere": posteriors.Point, "codes": posteriors.Nearest, "concrete": posteriors.Concrete}
     return kinds.get(kind, posteriors.Gaussian)

@@ -34,7 +34,10 @@ POSTERIORS = {
     "point": (posteriors.Point, {}),
     "nearest": (posteriors.Nearest, {"codes": 11}),
     "nearest, parameters": (posteriors.Nearest, {"codes": 11, "ema": 0}),
+    "residual": (posteriors.ResidualNearest, {"codes": 11}),
+    "residual, parameters": (posteriors.ResidualNearest, {"codes": 11, "depth": 1, "ema": 0}),
     "von mises-fisher": (posteriors.VonMisesFisher, {}),
+    "wrapped normal": (posteriors.WrappedNormal, {"curvature": 0.6}),
     "concrete": (posteriors.Concrete, {}),
     "planar flow": (posteriors.Flow, {"kind": "planar", "transforms": 2}),
     "planar flow, constant": (posteriors.Flow, {"kind": "planar", "transforms": 2, "amortized": False}),
@@ -45,7 +48,9 @@ POSTERIORS = {
     "spline flow": (posteriors.Flow, {"kind": "spline", "transforms": 1, "hidden": 3}),
 }
 WITH_DENSITY = [name for name in POSTERIORS if name != "point"]
-PATHWISE = [name for name in POSTERIORS if not name.startswith("nearest")]  # straight through is no derivative
+PATHWISE = [
+    name for name in POSTERIORS if not name.startswith(("nearest", "residual"))
+]  # straight through is no derivative
 GAUSSIAN = [name for name in WITH_DENSITY if name.startswith(("gaussian", "full"))]
 
 

@@ -53,10 +53,13 @@ COMMANDS = {
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
     "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
+    "learn": "The study deck: nineteen cards, their experiments on a key, the next date by spaced repetition.",
 }
 
 
-ASCII = {"±": "+-", "−": "-", "–": "-", "…": "...", "→": "->", "·": "*", "β": "beta", "μ": "mu", "σ": "sigma"}
+ASCII = {"±": "+-", "−": "-", "–": "-", "…": "...", "→": "->", "·": "*", "β": "beta", "μ": "mu", "σ": "sigma",
+         "ε": "eps", "λ": "lambda", "π": "pi", "Σ": "sum", "∇": "grad", "∫": "integral", "‖": "||", "≈": "~=", "ᵀ": "'",
+         "²": "^2", "½": "1/2", "√": "sqrt"}  # fmt: skip
 
 
 def build_app() -> App:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation
+    from ..evaluation import Evaluation, Gaps
 
 
 def evaluate(
@@ -25,6 +25,7 @@ def evaluate(
     temperatures: int = 200,
     chains: int = 8,
     start: str = "prior",
+    gaps: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter("--json", negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
 ) -> None:
@@ -53,11 +54,14 @@ def evaluate(
         Chains of annealing for each row.
     start
         Annealing begins at the prior, or at the posterior q(z | x), which is nearer where q is good.
+    gaps
+        Also split log p(x) - ELBO into what the family of q costs and what the encoder costs (100 rows, or --rows).
     as_json
         Print one JSON document to stdout.
     quiet
         No progress.
     """
+    from ..evaluation import inference_gaps
     from ..run import load
     from ..training import Progress
     from .rows import read_rows
@@ -67,10 +71,21 @@ def evaluate(
     how = {"estimator": estimator, "most": rows, "temperatures": temperatures, "chains": chains, "start": start}
     with Progress("off" if quiet else "auto") as progress:
         judged = opened.evaluate(data, samples=samples, units=units, seed=seed, tick=progress.tick, split=split, **how)
+    split_up = None
+    if gaps:
+        split_up = inference_gaps(
+            opened.model,
+            opened.rows(data)[0],
+            most=rows or 100,
+            temperatures=temperatures,
+            chains=chains,
+            seed=seed,
+        )
     trained = opened.known_rows(data) if source is not None else 0
     if trained:
         print(f"warning: {trained:,} of {len(data):,} rows are equal to training rows.", file=sys.stderr)
-    print(json.dumps(judged.json()) if as_json else table(judged))
+    document = judged.json() if split_up is None else {**judged.json(), "gaps": split_up.json()}
+    print(json.dumps(document) if as_json else table(judged) + ("" if split_up is None else gap_lines(split_up)))
     if judged.reason and not as_json:
         print(f"note: {judged.reason}.", file=sys.stderr)
 
@@ -119,3 +134,12 @@ def evidence(judged: Evaluation) -> list[str]:
             f"    between them      {annealing.gap}",
         ]
     return lines
+
+
+def gap_lines(found: Gaps) -> str:
+    """Return the lines about the gaps."""
+    return (
+        f"\n  gap to log p(x)     {found.inference}   of {found.rows:,} rows, log p(x) by {found.kind}"
+        f"\n    approximation     {found.approximation}   the best q of the family"
+        f"\n    amortisation      {found.amortisation}   the encoder beside that"
+    )

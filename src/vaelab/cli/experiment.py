@@ -59,7 +59,7 @@ def experiment(
     for one in chosen:
         result = one.run(seed=seed, control=control, full=full)
         held &= result.holds
-        picture = _save(result, Path(out))
+        picture = save(result, Path(out))
         documents.append(result.json(str(picture)))
         if not as_json:
             print(row(result) if every else report(result), flush=True)
@@ -70,7 +70,8 @@ def experiment(
     return 0 if held else VerificationError.exit_code
 
 
-def _save(result: Result, folder: Path) -> Path:
+def save(result: Result, folder: Path) -> Path:
+    """Write the picture of a result into a folder; return where it is."""
     from ..durable import write_durably
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from .arrays import as_counts
 from .choose import choose_likelihood, described
-from .dataset import Dataset, as_real
+from .dataset import Dataset, as_real, as_rows_of
 from .fields import Count, Field, Grid, Levels, Number
 from .schema import Schema
 from .sources import open_source
@@ -18,6 +18,7 @@ __all__ = [
     "Schema",
     "as_counts",
     "as_real",
+    "as_rows_of",
     "choose_likelihood",
     "described",
     "open_source",

@@ -214,3 +214,17 @@ def as_real(data: Dataset) -> Dataset:
         scale=torch.tensor(top, dtype=torch.float64),
     )
     return replace(data, schema=real, test=None if data.test is None else as_real(data.test))
+
+
+def as_rows_of(schema: Schema, data: Dataset) -> Dataset:
+    """Return rows under the schema of a model, where they were read under their own. UsageError for another shape.
+
+    >>> digits = data.open_source("digits")
+    >>> data.as_rows_of(data.as_real(digits).schema, digits).schema.values
+    'real'
+    """
+    if schema.values == "real" and data.schema.values != "real":
+        data = as_real(data)
+    if data.schema.shape != schema.shape:
+        raise UsageError(f"these rows have shape {data.schema.shape}, the model was trained on {schema.shape}.")
+    return replace(data, schema=schema, test=None)

@@ -9,6 +9,7 @@ from .counts import NegativeBinomial, ZeroInflated
 from .discretized import DiscretizedLogistic
 from .flow import Flow
 from .gaussian_mixture import GaussianMixture
+from .hyperbolic import RiemannianNormal, WrappedNormal
 from .kl import closed_form_kl
 from .logistic_mixture import LogisticMixture
 from .low_rank_categorical import LowRankCategorical
@@ -39,8 +40,10 @@ __all__ = [
     "Normalizing",
     "Ordinal",
     "PointMass",
+    "RiemannianNormal",
     "UniformSphere",
     "VonMisesFisher",
+    "WrappedNormal",
     "ZeroInflated",
     "causal",
     "closed_form_kl",

@@ -16,11 +16,12 @@ ROWS = 1024  # in one pass
 
 
 class CodeSequence(FixedPointMoments):
-    """p(z) = prod_g p(k_g | k_1 .. k_g-1) over sequences of rows of a codebook; log_prob is a log-mass, in nats.
+    """p(z) = prod_g p(k_g | k_1 .. k_g-1) over sequences of codes; log_prob is a log-mass, in nats.
 
-    Shapes: codebook (C, W); `network` maps z (*lead, G W) to (*lead, G W, C), each by the dimensions before it: the
-    logits of a place are those at its first dimension. `weights` replace the network's own. Batch shape as given: the
-    same for each row; event shape (G W,). What is no sequence of codes has mass 0.
+    Shapes: codebook (C, W), or (G, C, W) with one for each place; `network` maps z
+    (*lead, G W) to (*lead, G W, C), each by the dimensions before it: the logits of a place are those at its first
+    dimension. `weights` replace the network's own. Batch shape as given: the same for each row; event shape (G W,).
+    What is no sequence of codes has mass 0.
 
     >>> book, network = torch.tensor([[0.0], [1.0]]), networks.MADE(3, 2, hidden=4)
     >>> _ = [torch.nn.init.zeros_(p) for p in network.last.parameters()]
@@ -42,7 +43,7 @@ class CodeSequence(FixedPointMoments):
         weights: dict[str, Tensor] | None = None,
     ) -> None:
         self.codebook, self.network, self.places, self.weights = codebook, network, places, weights
-        super().__init__(torch.Size(batch_shape), torch.Size([places * codebook.shape[1]]), validate_args=False)
+        super().__init__(torch.Size(batch_shape), torch.Size([places * codebook.shape[-1]]), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> CodeSequence:
         """Return the same masses for each row of a batch."""
@@ -57,14 +58,15 @@ class CodeSequence(FixedPointMoments):
         """Return the logits of the codes of each place (*lead, G, C), for z (*lead, G W)."""
         own = self.weights is None
         out: Tensor = self.network(z) if own else torch.func.functional_call(self.network, self.weights or {}, (z,))
-        return out[..., :: self.codebook.shape[1], :]
+        return out[..., :: self.codebook.shape[-1], :]
 
     def sequence(self, u: Tensor) -> Tensor:
         """Return the codes whose cumulative masses u (*lead, G) passes, one place after another: (*lead, G W)."""
-        z = self.codebook[0].repeat(self.places).expand(*u.shape[:-1], -1)
+        books = self.codebook.expand(self.places, -1, -1)
+        z = books[:, 0].flatten().expand(*u.shape[:-1], -1)
         for g in range(self.places):
             cumulative = self.logits(z)[..., g, :].softmax(-1).cumsum(-1)[..., :-1]
-            code = self.codebook[(u[..., g : g + 1] > cumulative).sum(-1)]
+            code = books[g, (u[..., g : g + 1] > cumulative).sum(-1)]
             here = (torch.arange(self.places, device=z.device) == g).unsqueeze(-1)
             z = torch.where(here, code.unsqueeze(-2), z.unflatten(-1, (self.places, -1))).flatten(-2)
         return z

@@ -6,8 +6,10 @@ from .diagnose import Diagnosis, Finding, diagnose
 from .evaluate import NO_DENSITY, Estimate, Evaluation, evaluate_model, judged_rows
 from .evidence import RowValues, evidence_rows
 from .factors import Disentanglement, disentanglement
+from .gaps import Gaps, inference_gaps
 from .per_column import PerColumn, per_column
 from .privacy import Privacy, privacy
+from .quadrature import Quadrature, quadrature
 from .samples import Features, SampleMeasures, compare_samples, median_distance, nearer_share
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "Evaluation",
     "Features",
     "Finding",
+    "Gaps",
     "PerColumn",
     "Privacy",
+    "Quadrature",
     "RowValues",
     "SampleMeasures",
     "active_units",
@@ -30,11 +34,13 @@ __all__ = [
     "disentanglement",
     "evaluate_model",
     "evidence_rows",
+    "inference_gaps",
     "judged_rows",
     "median_distance",
     "mutual_information",
     "nearer_share",
     "per_column",
     "privacy",
+    "quadrature",
     "simulated",
 ]

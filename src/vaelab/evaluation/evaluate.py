@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, suggest
 from ..likelihoods import Likelihood
-from ..noise import stream
 from ..training import Rows
 from .annealed import annealed_rows, checked, simulated
 from .collapse import active_units, mutual_information
@@ -256,10 +255,7 @@ def _chosen(model: nn.Module, rows: Rows, estimator: str, most: int | None, seed
     most = min(len(rows), most or (len(rows) if estimator == "iwae" else ANNEALED))
     if estimator == "bdmc":
         return simulated(model, rows, most, seed=seed)
-    if most == len(rows):
-        return rows, None
-    pick = torch.randperm(len(rows), generator=stream(seed, "judged rows"))[:most].sort().values
-    return rows.some(pick.to(rows.data.device)), None
+    return rows.few(most, seed), None
 
 
 def _by_column(model: nn.Module, rows: Rows, units: str, seed: int) -> dict[str, Estimate]:

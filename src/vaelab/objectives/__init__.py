@@ -7,10 +7,12 @@ from .capacity import Capacity
 from .critic import Adversarial, Factor
 from .discrepancy import MMD, SlicedWasserstein, mmd, sliced_wasserstein
 from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply_iwae, renyi
+from .learned_similarity import LearnedSimilarity
 from .moments import DIP
 from .quantised import Quantised
 from .score import VIMCO, Score
 from .semisupervised import SemiSupervised
+from .similarity import Similarity, ms_ssim
 from .total_correlation import TotalCorrelation
 from .wake_sleep import ReweightedWakeSleep, WakeSleep
 
@@ -26,6 +28,7 @@ __all__ = [
     "Capacity",
     "CombinedIWAE",
     "Factor",
+    "LearnedSimilarity",
     "MultiplyIWAE",
     "Objective",
     "PartialIWAE",
@@ -35,12 +38,14 @@ __all__ = [
     "ReweightedWakeSleep",
     "Score",
     "SemiSupervised",
+    "Similarity",
     "SlicedWasserstein",
     "TotalCorrelation",
     "WakeSleep",
     "elbo",
     "iwae",
     "mmd",
+    "ms_ssim",
     "multiply_iwae",
     "renyi",
     "sliced_wasserstein",

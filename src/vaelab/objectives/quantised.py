@@ -19,7 +19,8 @@ class Quantised(BoundObjective):
     z_e is what the encoder gave, e_k the nearest code, sg stops gradients; squares are summed over latent dimensions.
     The first two terms are the bound (the first alone where the prior is not over codes); the squares are a surrogate
     for its gradient, which does not reach encoder and codes otherwise. The codebook term is left out where codes are
-    running means. Raises UsageError for another posterior than `nearest`.
+    running means. With `residual-nearest` z_e and e_k are the residual before each level and its code, and the squares
+    are summed over levels. Raises UsageError for another posterior.
 
     >>> model, objective = recipes.vq_vae((5,), 4)
     >>> losses, terms = objective(model, torch.zeros(7, 5), noise=Noise.seeded(0), step=0)
@@ -38,7 +39,8 @@ class Quantised(BoundObjective):
         value = elbo(terms) if terms.kl else terms.mean(terms.log_px)
         for q in layers(terms.q).values():
             if not isinstance(q, NearestCode):
-                raise UsageError(f"the objective quantised needs the posterior nearest, got a {type(q).__name__}.")
+                needs = "the objective quantised needs the posterior nearest or residual-nearest"
+                raise UsageError(f"{needs}, got a {type(q).__name__}.")
             value = value - self.commitment * (q.encoded - q.value.detach()).square().sum(-1)
             if q.codebook.requires_grad:
                 value = value - (q.encoded.detach() - q.value).square().sum(-1)

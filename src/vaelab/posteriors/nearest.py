@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from ..distributions import NearestCode
 from ..errors import UsageError
 from .amortized import Amortized
+from .codebook import follow, put_on
 
 if TYPE_CHECKING:
     from ..models.terms import Terms
@@ -82,26 +83,14 @@ class Nearest(Amortized):
         """Put the codes on encoded pieces of these rows, evenly spaced among them, as far as they go."""
         if getattr(self.network, "condition", 0):
             return
-        pieces = self.network(x).reshape(-1, self.codebook.shape[1])
-        some = min(len(pieces), self.codes)
-        pick = torch.arange(some, device=x.device) * len(pieces) // some
-        self.codebook[:some] = pieces[pick]
+        put_on(self.codebook, self.network(x).reshape(-1, self.codebook.shape[1]))
         if self.ema:
             self.total.copy_(self.codebook)
             self.count.fill_(1)
 
-    @torch.no_grad()
     def update(self, terms: Terms) -> None:
         """Move each code to the running mean of what was assigned to it; revive the dead."""
         q = terms.q["z"] if isinstance(terms.q, dict) else terms.q
         assert isinstance(q, NearestCode)
         pieces = q.encoded.reshape(-1, self.codebook.shape[1])
-        index = q.index.reshape(-1)
-        uses = torch.zeros_like(self.count).index_add_(0, index, torch.ones_like(pieces[:, 0]))
-        self.count.lerp_(uses, 1 - self.ema)
-        self.total.lerp_(torch.zeros_like(self.total).index_add_(0, index, pieces), 1 - self.ema)
-        distance = (pieces - self.codebook[index]).square().sum(-1)
-        self.codebook.copy_(self.total / self.count.clamp(min=torch.finfo(pieces.dtype).tiny).unsqueeze(-1))
-        dead = (self.count < self.revive).nonzero().squeeze(-1)[: len(pieces)]
-        self.codebook[dead] = self.total[dead] = pieces[distance.topk(len(dead)).indices]
-        self.count[dead] = 1
+        follow(self.codebook, self.count, self.total, pieces, q.index.reshape(-1), ema=self.ema, revive=self.revive)

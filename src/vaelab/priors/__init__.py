@@ -7,7 +7,19 @@ from .conditioned import Conditioned
 from .flow import Flow
 from .gaussian import Gaussian
 from .mixture import Mixture
+from .riemannian_normal import RiemannianNormal
 from .sphere import UniformSphere
 from .vamp import Vamp
 
-__all__ = ["CodeSequence", "Codes", "Concrete", "Conditioned", "Flow", "Gaussian", "Mixture", "UniformSphere", "Vamp"]
+__all__ = [
+    "CodeSequence",
+    "Codes",
+    "Concrete",
+    "Conditioned",
+    "Flow",
+    "Gaussian",
+    "Mixture",
+    "RiemannianNormal",
+    "UniformSphere",
+    "Vamp",
+]

@@ -12,7 +12,7 @@ from ..models import Chain, Ladder, Residual, TopDown
 from ..networks import Block, Learned, OneHot, Pixels
 from ..objectives import Objective
 from ..parts import Spec, parse
-from ..posteriors import Gaussian, Nearest
+from ..posteriors import Gaussian, Nearest, ResidualNearest
 from .base import Shape, dense, recipe
 
 
@@ -65,8 +65,8 @@ def hierarchical(
     """
     shape, dims = tuple(shape), sizes(latent_dim, 2)
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
-    if q.part is Nearest:
-        raise UsageError("recipe hierarchical: the codes of the posterior nearest are for one stochastic layer.")
+    if q.part in (Nearest, ResidualNearest):
+        raise UsageError(f"recipe hierarchical: the codes of the posterior {q.name} are for one stochastic layer.")
     categories = px.arguments.get("categories")
     posteriors, links, below = [], [], (*shape, categories) if categories else shape
     for number, size in enumerate(dims):

@@ -165,6 +165,23 @@ def aae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
 
 
 @recipe(
+    "Larsen et al. 2016, Autoencoding beyond Pixels using a Learned Similarity Metric (ICML)",
+    objective="learned-similarity",
+)
+def vae_gan(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Encoder: least KL - L; decoder: greatest gamma L + log D(x~) + log D(x_p), L = -|h(x) - h(x~)|²/2 (Alg. 1).
+
+    D, its features h, gamma -> objectives.LearnedSimilarity; x~ = E[x | z]. No bound on log p(x) is trained; what is
+    reported and compared is the bound of the model's own likelihood, which the decoder therefore hears too (pixels=0:
+    as published).
+
+    >>> recipes.vae_gan((5,), 2)[1].gamma
+    1.0
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
     "Ghosh et al. 2020, From Variational to Deterministic Autoencoders (ICLR): RAE-L2",
     posterior="point",
     objective="rae:penalty=l2",
@@ -222,6 +239,21 @@ def dip_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective
 
     >>> recipes.dip_vae((5,), 2)[1].kind
     'ii'
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
+    "Snell et al. 2017, Learning to Generate Images with Perceptual Similarity Metrics (ICIP)", objective="similarity"
+)
+def ms_ssim_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise -C (1 - MS-SSIM(x, E[x | z])) - KL(q(z | x) || p(z)): no bound on log p(x) (the expected-loss VAE).
+
+    C -> objectives.Similarity(weight=...); MS-SSIM -> objectives.ms_ssim, of as many scales as the images have. What
+    is reported and compared is the bound of the model's own likelihood.
+
+    >>> recipes.ms_ssim_vae((1, 28, 28), 2)[1].weight
+    100.0
     """
     return assemble(shape, latent_dim, **parts)
 

@@ -49,6 +49,20 @@ def vq_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]
     return assemble(shape, latent_dim, **parts)
 
 
+@recipe("Hosking, Tang & Lapata 2022, Hierarchical Sketch Induction for Paraphrase Generation (ACL)",
+        prior="codes", posterior="residual-nearest", objective="quantised")  # fmt: skip
+def hrq_vae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise log p(x | e_1 .. e_D) + sum_d log p(k_d) - commitment sum_d |r_d - sg[e_d]|², e_d nearest to r_d.
+
+    r_1 = z_e(x), r_(d+1) = r_d - e_d (section 3.1). Codes are the nearest ones, with straight-through gradients, where
+    the paper draws relaxed ones. e -> posteriors.ResidualNearest; p(k_d) -> priors.Codes; loss -> objectives.Quantised.
+
+    >>> recipes.hrq_vae((5,), 8)[0].posterior.groups  # levels, of two dimensions each
+    4
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
 @recipe("Caterini, Doucet & Sejdinovic 2018, Hamiltonian Variational Auto-Encoder (NeurIPS)", refine="hamiltonian")
 def hamiltonian(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
     """Maximise E[log p(x, z_K) + log N(r_K) - log q(z_0 | x) - log N(g)], (z_K, r_K) by K leapfrog steps from z_0 ~ q.
@@ -57,6 +71,20 @@ def hamiltonian(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objec
 
     >>> recipes.hamiltonian((5,), 2)[0].refine.leapfrog
     3
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",
+        refine="riemannian")  # fmt: skip
+def rhvae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log p(x, z_K) + log N(r_K; 0, G(z_K)) - log q(z_0 | x) - log N(r_0; 0, G(z_0)) + D/2 log beta_0].
+
+    (z_K, r_K) by K generalised leapfrog steps under a learned metric G (Algorithm 1, eq. 7 and 10), whose centres are
+    parameters where the paper has one for each training row. Metric, steps, beta_0 -> refinements.Riemannian.
+
+    >>> recipes.rhvae((5,), 2)[0].refine.components
+    10
     """
     return assemble(shape, latent_dim, **parts)
 
@@ -83,6 +111,23 @@ def svae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
 
     >>> recipes.svae((5,), 3)[0].generate(7).shape
     torch.Size([7, 5])
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
+    "Mathieu et al. 2019, Continuous Hierarchical Representations with Poincaré Variational Auto-Encoders (NeurIPS)",
+    posterior="wrapped-normal",
+)
+def pvae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E_q[log p(x | z) + log p(z) - log q(z | x)] on hyperbolic space, z = exp_mu(sigma noise) (eq. 3, 6).
+
+    z is in normal coordinates at the origin, so p(z), the wrapped normal there, -> priors.Gaussian (their other one:
+    priors.RiemannianNormal), and networks read log_0(z); their gyroplane layer is left out. q(z | x) ->
+    posteriors.WrappedNormal; curvature -c -> its argument.
+
+    >>> recipes.pvae((5,), 2, posterior="wrapped-normal:curvature=0.5")[0].posterior.curvature
+    0.5
     """
     return assemble(shape, latent_dim, **parts)
 

@@ -3,5 +3,6 @@
 from .base import Refinement
 from .gradient_steps import GradientSteps
 from .hamiltonian import Hamiltonian
+from .riemannian import Riemannian
 
-__all__ = ["GradientSteps", "Hamiltonian", "Refinement"]
+__all__ = ["GradientSteps", "Hamiltonian", "Refinement", "Riemannian"]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions.moments import FixedPointMoments, points
 from ..distributions.reparameterize import register_draw
 from ..errors import UsageError
 from ..noise import Noise
 from .base import LogJoint, Refinement, diagonal, gradients
+from .evolved import Evolved, evolve
 
 LARGEST = 0.5  # a step
 
@@ -47,23 +46,21 @@ class Hamiltonian(Refinement):
     def forward(self, q: Distribution, log_joint: LogJoint, noise: Noise) -> Distribution:
         """Return the distribution of the evolved z."""
         loc, scale = diagonal(q, "hamiltonian")
-        return Evolved(loc, scale, log_joint, LARGEST * self.raw_step.sigmoid(), self.raw_beta.sigmoid(), self.leapfrog)
+        return Leapfrog(
+            loc, scale, log_joint, LARGEST * self.raw_step.sigmoid(), self.raw_beta.sigmoid(), self.leapfrog
+        )
 
 
-class Evolved(FixedPointMoments):
-    """z after the leapfrog steps; a draw remembers log q(z_0) + log N(g; 0, I) - log N(r; 0, I)."""
+class Leapfrog(Evolved):
+    """z after the steps: log q = log q(z_0) + log N(g; 0, I) - log N(r; 0, I)."""
 
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-    has_rsample = False
-    only_own_draws: ClassVar[bool] = True
+    name = "hamiltonian"
 
     def __init__(
         self, loc: Tensor, scale: Tensor, log_joint: LogJoint, step: Tensor, beta: Tensor, leapfrog: int
     ) -> None:
-        self.loc, self.scale, self.log_joint = loc, scale, log_joint
+        super().__init__(loc, scale, log_joint)
         self.step, self.beta, self.leapfrog = step, beta, leapfrog
-        self.last: tuple[Tensor, Tensor] | None = None
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     def push(self, e: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and its log q for standard noise e behind z_0 and g behind the momentum, each (K, B, Z)."""
@@ -71,44 +68,17 @@ class Evolved(FixedPointMoments):
             z, root = self.loc + self.scale * e, self.beta.rsqrt()  # root = 1 / sqrt(beta_0)
             log_q = -0.5 * (e.square() + math.log(2 * math.pi)).sum(-1) - self.scale.log().sum(-1)
             r = g * root
-            slope = self._slope(z, keep)
+            slope = self.slope(z, keep)
             heat = root
             for k in range(1, self.leapfrog + 1):
                 r = r + 0.5 * self.step * slope
                 z = z + self.step * r
-                slope = self._slope(z, keep)
+                slope = self.slope(z, keep)
                 r = r + 0.5 * self.step * slope
                 cooler = root + (1 - root) * (k / self.leapfrog) ** 2  # 1 / sqrt(beta_k)
                 r, heat = r * (cooler / heat), cooler
             log_q = log_q + 0.5 * (r.square() - g.square()).sum(-1)
         return (z, log_q) if keep else (z.detach(), log_q.detach())
 
-    def _slope(self, z: Tensor, keep: bool) -> Tensor:
-        if not z.requires_grad or not keep:
-            z = z.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self.log_joint(z).sum(), z, create_graph=keep)
-        return slope
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the remembered log q of the latest draw; UsageError for anything else."""
-        if self.last is None or value is not self.last[0]:
-            raise UsageError("refine hamiltonian knows log q(z | x) of its own draws only: use the pathwise gradient.")
-        return self.last[1]
-
-    def held(self) -> Evolved:
-        """Refuse: the draw depends on the parameters all the way."""
-        raise UsageError("refine hamiltonian: log q(z | x) cannot be held; use the pathwise gradient.")
-
-    def fixed_draws(self) -> Tensor:
-        """Return 16 draws from fixed points, (16, *batch, Z)."""
-        dims, lead = self.event_shape[0], [1] * len(self.batch_shape)
-        each = (points(dims, self.loc, name, 16).reshape(-1, *lead, dims) for name in ("z", "momentum"))
-        e, g = (some.expand(-1, *self.loc.shape) for some in each)
-        return self.push(e, g)[0]
-
-
-@register_draw(Evolved)
-def _evolved(d: Evolved, samples: int, noise: Noise) -> Tensor:
-    shape = (samples, *d.loc.shape)
-    d.last = d.push(noise.normal(shape, d.loc), noise.normal(shape, d.loc))
-    return d.last[0]
+register_draw(Leapfrog)(evolve)

@@ -92,6 +92,13 @@ class Rows:
         """Return the first rows, at most this many."""
         return self.some(slice(most))
 
+    def few(self, most: int, seed: int) -> Rows:
+        """Return at most this many rows, drawn at random, in their order."""
+        if most >= len(self):
+            return self
+        pick = torch.randperm(len(self), generator=stream(seed, "judged rows"))[:most].sort().values
+        return self.some(pick.to(self.data.device))
+
     def some(self, index: Tensor | slice) -> Rows:
         """Return the rows at these indices."""
         some = copy.copy(self)
