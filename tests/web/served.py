@@ -15,6 +15,8 @@ from vaelab.web import Server
 from vaelab.web.explored import Explored
 from vaelab.web.explorer import application
 
+NASTY = "<img src=x onerror=alert(1)>"  # a column's name
+
 
 @dataclass(frozen=True)
 class Served:

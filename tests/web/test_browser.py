@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Served
+from served import NASTY, Served
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="browser tests: pip install playwright")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="browser tests: no /usr/bin/chromium (apt-get install)")
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+READY_TABLE = "document.documentElement.dataset.ready === 'yes' && document.querySelector('#row-shown table') !== null"
 READY = "document.documentElement.dataset.ready === 'yes' && document.querySelector('#pinned').children.length > 0"
 PIXELS = """id => { const c = document.querySelector('#' + id + ' canvas');
     return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0) }"""
@@ -230,3 +231,26 @@ def test_without_the_token_the_page_says_what_to_do(browser: Any, digits: Served
     page.wait_for_selector("#alert:not([hidden])")
     assert "open the address" in page.inner_text("#alert")
     page.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_table_is_decoded_to_cells_and_its_words_stay_text(browser: Any, table: Served, size: str) -> None:
+    watched = Watched(browser, table, size)
+    page = watched.page
+    watched.until(READY_TABLE)
+    assert page.locator("#pinned th[scope=row]").first.inner_text() == NASTY
+    assert page.locator("#row-shown td").nth(3).inner_text().startswith("<b>")
+    assert page.locator("main img, main b").count() == 0
+    before = page.inner_text("#pinned")
+    page.locator("#map").scroll_into_view_if_needed()
+    page.mouse.click(*watched.at(0.8, 0.3))
+    watched.until("old => document.querySelector('#pinned').innerText !== old", before)
+    page.mouse.move(*watched.at(0.2, 0.4))
+    page.mouse.down()
+    page.mouse.move(*watched.at(0.7, 0.6), steps=5)
+    page.mouse.up()
+    watched.until("document.querySelectorAll('#strip thead th').length === 12")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/table-{size}.png", full_page=True)
+    watched.close()

@@ -307,6 +307,15 @@ def test_many_at_once_are_told_to_come_again(digits: Served, monkeypatch: pytest
     assert answer.headers["retry-after"] == "1"
 
 
+def test_small_answers_are_sent_at_once(digits: Served) -> None:
+    took = []
+    for _ in range(20):
+        started = time.perf_counter()
+        digits.client.get("/explorer.css")
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.03, "head and body of an answer wait for each other (40 ms): TCP_NODELAY is off"
+
+
 def test_it_is_bound_to_this_machine_alone(digits: Served) -> None:
     assert digits.server.socket.getsockname()[0] == "127.0.0.1"
     with pytest.raises(ConnectionRefusedError):

@@ -6,7 +6,7 @@ import { Density } from "./density.js";
 import { at, element, short } from "./dom.js";
 import { LatentMap } from "./map.js";
 import { curves, sliders } from "./panels.js";
-import { Plane } from "./plane.js";
+import { between, Plane } from "./plane.js";
 import { cells, difference, picture, sizeOf } from "./shown.js";
 import { readAddress, state, writeAddress } from "./state.js";
 
@@ -64,7 +64,7 @@ const askRow = lastWins("row", (shown, purpose, { number }) => {
     box.replaceChildren(cells(facts.columns, ["input", "reconstruction", "difference"], [x, r, gap], "chosen row"));
   }
   const label = labelOf(number);
-  at("row-said").textContent = `${rowName(number)}${label === null ? "" : `, label ${label}`}: ` +
+  at("row-said").textContent = `Map row ${number + 1} is ${rowName(number)}${label === null ? "" : `, label ${label}`}: ` +
     `-log p(x | z) ${error[number].toFixed(2)} nats, ${rank(number)} of ${facts.rows} from the worst.`;
 }, say);
 
@@ -116,9 +116,11 @@ function paint() {
     legend.push(what);
   } else for (const row of rows) put(grey, row);
   map.groups = [...groups];
-  if (map.lines.length) legend.push("lines: p(z), 1, 2, 3 deviations");
+  if (map.lines.length) {
+    legend.push(facts.prior ? "lines: p(z), 1, 2, 3 deviations" : "lines: around 39, 87 and 99 % of p(z)");
+  }
   if (facts.total > facts.rows) legend.push(`${facts.rows} of ${facts.total} rows, at random`);
-  at("legend").replaceChildren(...legend);
+  at("legend").replaceChildren(...legend.map((one) => (typeof one === "string" ? element("span", {}, one) : one)));
   map.redraw();
 }
 
@@ -140,7 +142,9 @@ function legendButton(name, index, colour) {
 
 function marks() {
   const project = (z) => (z ? plane.project(z) : undefined);
-  map.marks = { pinned: project(state.z), from: project(state.from), to: project(state.to),
+  const way = state.from && state.to && Array.from({ length: 33 }, (_, i) =>
+    plane.project(between(state.from, state.to, i / 32, state.way)));
+  map.marks = { pinned: project(state.z), from: project(state.from), to: project(state.to), way,
     row: state.row === null ? undefined : project(code(state.row)) };
   map.draw();
 }

@@ -12,7 +12,7 @@ export class LatentMap {
     this.groups = []; // [colour, row numbers]
     this.points = new Float32Array(0);
     this.lines = []; // of the prior: {points, pairs}
-    this.marks = {}; // pinned, row, from, to: [u, v] or undefined
+    this.marks = {}; // pinned, row, from, to: [u, v] or undefined; way: a list of them
     this.cursor = null;
     this.drag = null;
     this.view = { u: 0, v: 0, r: 3.5 };
@@ -187,9 +187,10 @@ export class LatentMap {
     g.strokeStyle = g.fillStyle = ink;
     g.lineWidth = 2;
     g.font = "bold 13px system-ui, sans-serif";
-    const { from, to, pinned, row } = this.marks;
-    const start = this.drag?.far && !this.drag.moves ? this.drag.from : from;
-    const end = this.drag?.far && !this.drag.moves ? this.cursor : to;
+    const { from, to, way, pinned, row } = this.marks;
+    const drawn = this.drag?.far && !this.drag.moves;
+    const start = drawn ? this.drag.from : from;
+    const end = drawn ? this.cursor : to;
     for (const [place, name] of [[start, "A"], [end, "B"]]) {
       if (!place) continue;
       const [x, y] = this.toPixels(...place);
@@ -200,8 +201,7 @@ export class LatentMap {
     }
     if (start && end) {
       g.beginPath();
-      g.moveTo(...this.toPixels(...start));
-      g.lineTo(...this.toPixels(...end));
+      for (const place of (!drawn && way) || [start, end]) g.lineTo(...this.toPixels(...place));
       g.stroke();
     }
     if (row) {

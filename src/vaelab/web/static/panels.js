@@ -7,6 +7,7 @@ const REACH = 4;
 // Returns a function that sets every slider to a place z.
 export function sliders(facts, changed) {
   const kl = facts.kl && facts.kl.length === facts.latent_dim ? facts.kl : null;
+  if (!kl) at("slider-title").textContent = facts.rows ? "Dimensions, by the variance of their codes" : "Dimensions";
   const most = kl ? Math.max(...kl, 1e-9) : 1;
   const unused = new Set(facts.unused);
   const inputs = [];

@@ -64,3 +64,13 @@ export class Plane {
       }));
   }
 }
+
+// The place at t in [0, 1] on the way from a to b, as vaelab.use.path_through has it.
+export function between(a, b, t, way) {
+  const [la, lb] = [Math.sqrt(dot(a, a)), Math.sqrt(dot(b, b))];
+  const angle = la && lb ? Math.acos(Math.max(-1, Math.min(1, dot(a, b) / (la * lb)))) : 0;
+  if (way === "straight" || angle < 1e-6) return a.map((value, i) => (1 - t) * value + t * b[i]);
+  const [wa, wb] = [Math.sin((1 - t) * angle) / la, Math.sin(t * angle) / lb];
+  const radius = ((1 - t) * la + t * lb) / Math.sin(angle);
+  return a.map((value, i) => radius * (wa * value + wb * b[i]));
+}

@@ -8,7 +8,7 @@ export const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
 export function picture(bytes, shape, alt) {
   const [h, w, c = 1] = shape;
   const canvas = element("canvas", { width: w, height: h, role: "img", "aria-label": alt });
-  const g = canvas.getContext("2d");
+  const g = canvas.getContext("2d", { willReadFrequently: true }); // kept in memory: it is only written to
   const pixels = g.createImageData(w, h);
   for (let i = 0; i < w * h; i++) {
     for (let k = 0; k < 3; k++) pixels.data[4 * i + k] = bytes[i * c + (c === 3 ? k : 0)];

@@ -1,0 +1,67 @@
+"""Exact checks of what the explorer shows: a linear model's errors, decodes, orders and directions are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from exact import check, close, f64, linear, normal
+from vaelab.data import Dataset, Schema
+from vaelab.run import Run
+from vaelab.web.explored import Explored
+from vaelab.web.fields import place, read
+from vaelab.web.guard import Guard, Refused
+
+
+@check
+def explored_exactly() -> None:
+    """-E[log p(x | z)] in the user's units; E[x | z] at places and on ways; PCA and order of the codes."""
+    o, x = linear(scale="entry"), normal(60, 5, seed=5)
+    loc, scale = normal(5, seed=8), normal(5, seed=9).exp()
+    schema = Schema(name="check", layout="array", shape=(5,), values="real", loc=loc, scale=scale)
+    run = Run(o.model.float(), schema, splits={"validation": Dataset(x * scale + loc, schema)})
+    explored = Explored(run)
+    seen = explored.seen
+    assert seen is not None
+    codes = o.posterior(x).mean
+    close(f64(seen.codes), codes, 1e-4, what="codes")
+    prior = torch.distributions.MultivariateNormal(o.loc * torch.ones(2).double(), o.tau**2 * torch.eye(2).double())
+    # where q is the exact posterior, log p(x | z) + log p(z) - log q(z | x) = log p(x) at every z
+    evidence = o.marginal.log_prob(x) - scale.log().sum()
+    kl = torch.distributions.kl_divergence(o.posterior(x), prior)
+    close(f64(seen.error), -(evidence + kl), 1e-4, what="errors")
+    places = normal(2, 2, seed=4)
+    truth = (places @ o.w.T + o.m) * scale + loc
+    close(f64(explored.decode(places)), truth, 1e-4, what="decodes")
+    way = explored.path(*places.tolist(), steps=4, way="straight")
+    close(f64(way)[2], truth.mean(0), 1e-4, what="the middle of the way")
+    both, centred = np.array(explored.principal()), (codes - codes.mean(0)).numpy()
+    largest = np.linalg.eigvalsh(np.cov(codes.numpy(), rowvar=False))[::-1]
+    close(f64((centred @ both.T).var(0, ddof=1)), f64(largest.copy()), 1e-4, what="variance along the directions")
+
+
+@check
+def requests_of_strangers() -> None:
+    """Another host, origin or token is refused; so are places beyond the bounds, and fields beside the known."""
+    guard = Guard(lambda *_: None, port=8000, token="secret")  # type: ignore[arg-type, return-value]
+
+    def status(path: str = "/api/run", **headers: str) -> int:
+        given = {"host": "127.0.0.1:8000", "x-vaelab-token": "secret"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            guard._check({"path": path, "headers": [(k.encode(), v.encode()) for k, v in given.items()]})
+        except Refused as refused:
+            return refused.status
+        return 200
+
+    assert status() == status(origin="http://127.0.0.1:8000", sec_fetch_site="same-origin") == 200
+    assert status(host="evil.example:8000") == status("/", host="evil.example", origin="http://evil.example") == 403
+    assert (
+        status(origin="http://evil.example") == status("/", origin="null") == status(sec_fetch_site="cross-site") == 403
+    )
+    assert status(x_vaelab_token="secre") == status(x_vaelab_token="") == 401
+    for body, expected in ((b'{"z":[0,101]}', 422), (b'{"z":[0,1],"y":1}', 422), (b'{"z":[0,1],"z":[0,2]}', 400)):
+        with pytest.raises(Refused) as refused:
+            read(body, {"z": place(2)})
+        assert refused.value.status == expected, refused.value.said
