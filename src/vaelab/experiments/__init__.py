@@ -5,13 +5,28 @@ result = EXPERIMENTS[1].run(seed=0)
 result.holds, result.claims, result.picture()
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
-
+# each registers its experiment
+from . import (  # noqa: F401
+    card_01_elbo,
+    card_02_reconstruction,
+    card_03_minibatches,
+    card_04_gradients,
+    card_05_reparameterisation,
+    card_06_principles,
+    card_07_weighted_average,
+    card_08_autoencoder,
+    card_09_generation,
+    card_10_few_factors,
+    card_11_new_points,
+    card_12_variational,
+    card_13_amortised,
+    card_14_closed_form,
+    card_15_reconstruction_weight,
+    card_16_collapse,
+    card_17_trick,
+    card_18_process,
+    card_19_two_steps,
+)
 from .base import EXPERIMENTS, Claim, Experiment, Result, find
-
-for _module in iter_modules(__path__):
-    if _module.name.startswith("card_"):  # each registers its experiment
-        import_module(f".{_module.name}", __name__)
 
 __all__ = ["EXPERIMENTS", "Claim", "Experiment", "Result", "find"]
