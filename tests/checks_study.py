@@ -29,7 +29,7 @@ def a_line_cut_short_is_taken_off() -> None:
     line = history.written(second)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "h"
-        for cut in range(1, len(line) + 1, 7):
+        for cut in range(1, len(line) - 1, 7):  # the last two leave a whole line
             path.write_bytes(history.written(first) + line[:cut])
             file = History(path)
             assert file.read() == [first]
