@@ -85,11 +85,13 @@ def page(found: dict[tuple[int, int, bool], dict[str, object]], torch_version: s
         cells = []
         for control in (False, True):
             runs = [r for (c, _, broken), r in sorted(found.items()) if c == card and broken is control]
-            cells.append((f"{sum(bool(r['holds']) for r in runs)} of {len(runs)}", _seconds(runs)))
+            held = f"{sum(bool(r['holds']) for r in runs)} of {len(runs)}" if runs else "not run yet"
+            cells.append((held, _seconds(runs)))
             if not control:
                 missed += [f"- card {card}, seed {r['seed']}: {text}" for r in runs for text in r["missed"]]
         (held, seconds), (broken, control_seconds) = cells
-        lines.append(f"| {card} | {experiment.question} | {held} | {broken} | {seconds} | {control_seconds} |")
+        question = experiment.question.replace("|", "\\|")  # a bar would begin the next cell
+        lines.append(f"| {card} | {question} | {held} | {broken} | {seconds} | {control_seconds} |")
     lines += ["", "## What each control breaks", ""]
     lines += [f"- card {card}: {experiment.control}" for card, experiment in sorted(EXPERIMENTS.items())]
     lines += ["", "## Where the truth is messier than the card", "", *(f"- {text}" for text in MESS)]

@@ -31,6 +31,7 @@ class History:
         self.path = path
         self.notes: list[str] = []
         self.offset = self.lines = 0  # of what was read
+        self.begin = 0  # of the last line that was read
 
     def read(self) -> list[Answer]:
         """Return the answers that were added since the last call, by anybody, in the order of the file."""
@@ -44,15 +45,6 @@ class History:
 
     def add(self, answer: Answer) -> list[Answer]:
         """Write an answer to the disk; return it after those that others added since the last `read`."""
-        line = json.dumps(
-            {
-                "v": VERSION,
-                "at": answer.at.isoformat(),
-                "deck": answer.deck,
-                "card": answer.card,
-                "rating": answer.rating,
-            }
-        )
         try:
             fresh = not self.path.exists()
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +52,7 @@ class History:
                 self._mend(file)
                 size = os.fstat(file.fileno()).st_size
                 try:
-                    whole = file.write(data := line.encode() + b"\n") == len(data)
+                    whole = file.write(data := written(answer)) == len(data)
                     if not whole:
                         raise OSError(28, "no space left for a line")
                     os.fsync(file.fileno())
@@ -77,7 +69,7 @@ class History:
 
     def _mend(self, file: BinaryIO) -> None:
         """See to it that the file ends with a line's end: under the lock nobody is still writing one."""
-        file.seek(max(0, self.offset - 1))  # what is read already may lack its end, if somebody edited it
+        file.seek(self.begin)  # a line that was read may still lack its end, if somebody edited the file
         rest = file.read()
         tail = rest[rest.rfind(b"\n") + 1 :]
         if is_answer(tail):
@@ -96,6 +88,7 @@ class History:
                 break
             if line.strip():
                 answers.append(parse(line, f"{self.path}, line {self.lines + 1}"))
+            self.begin = self.offset
             self.offset += len(line) + ended
             self.lines += ended
         return answers
@@ -103,6 +96,12 @@ class History:
     def _say(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+
+def written(answer: Answer) -> bytes:
+    """Return an answer as a line of the history."""
+    record = {"v": VERSION, "at": answer.at.isoformat(), "deck": answer.deck, "card": answer.card}
+    return json.dumps(record | {"rating": answer.rating}).encode() + b"\n"
 
 
 def parse(line: bytes, where: str) -> Answer:

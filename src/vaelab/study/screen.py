@@ -79,13 +79,21 @@ def here() -> Screen:
     except ImportError:  # Windows
         return Lines()
 
+    ahead: list[str] = []  # keys that came together with one that was asked for
+
     def key() -> str:
+        if ahead:
+            return ahead.pop(0)
         before = termios.tcgetattr(sys.stdin)
         try:
-            tty.setcbreak(sys.stdin)  # keys at once; Ctrl-C still interrupts
-            pressed = os.read(sys.stdin.fileno(), 32)  # an arrow key is several bytes: one key that means nothing
+            # keys at once, and those that were pressed before this moment stay; Ctrl-C still interrupts
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+            pressed = os.read(sys.stdin.fileno(), 64).decode(errors="replace")
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        return pressed.decode(errors="replace")
+        if not pressed.startswith("\x1b"):  # an arrow key is several letters: one key that means nothing
+            ahead.extend(pressed[1:])
+            pressed = pressed[:1]
+        return pressed
 
     return Terminal(key)

@@ -62,7 +62,7 @@ class Session:
             if len(hidden) == 1 + bool(card.full):
                 prompt = f"[Enter] answer  {runs}[q] quit"
             else:
-                prompt = f"{QUESTION}  {WORDS}   {'[Enter] in full  ' if hidden else ''}{runs}[q] quit"
+                prompt = f"{QUESTION}  {WORDS}\n{'[Enter] in full  ' if hidden else ''}{runs}[q] quit"
             key = self.screen.ask(prompt)
             if key is None or key == "q":
                 return False
