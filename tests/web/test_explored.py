@@ -47,7 +47,7 @@ def test_points_are_the_codes_with_errors_and_labels(digits: Served) -> None:
     one = [
         evidence_rows(digits.run.model, rows, samples=1, seed=s, shared=True).reconstruction.mean() for s in range(40)
     ]
-    standard_error = torch.stack([values.reconstruction.mean() for values in one]).std().item() / 8**0.5
+    standard_error = torch.stack(one).std().item() / 8**0.5
     judged = digits.run.evaluate(samples=200)
     assert abs(seen.error.mean() + judged.reconstruction.value) < 5 * standard_error
     assert standard_error < 1
