@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -170,8 +172,15 @@ def on_a_terminal(keys: bytes, *, interrupt: bool = False, **environment: str) -
         env={**os.environ, "TERM": "xterm", **environment}, start_new_session=True,
     )  # fmt: skip
     os.close(other)
-    seen, given = b"", 0
+    seen, given, end = b"", 0, time.monotonic() + 120
     while True:
+        if not select.select([main], [], [], 5)[0]:
+            if time.monotonic() > end:  # say so, and do not wait for ever
+                process.kill()
+                raise AssertionError(f"no more after {seen.decode()!r}")
+            if interrupt and given > len(keys):  # on a busy machine the first one may fall where it is lost
+                os.kill(process.pid, signal.SIGINT)
+            continue
         try:
             more = os.read(main, 4096)
         except OSError:
