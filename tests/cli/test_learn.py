@@ -170,6 +170,7 @@ def on_a_terminal(keys: bytes, *, interrupt: bool = False, **environment: str) -
     process = subprocess.Popen(
         [sys.executable, "-m", "vaelab", "learn"], stdin=other, stdout=other, stderr=other,
         env={**os.environ, "TERM": "xterm", **environment}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
     os.close(other)
     seen, given, end = b"", 0, time.monotonic() + 120
@@ -178,8 +179,6 @@ def on_a_terminal(keys: bytes, *, interrupt: bool = False, **environment: str) -
             if time.monotonic() > end:  # say so, and do not wait for ever
                 process.kill()
                 raise AssertionError(f"no more after {seen.decode()!r}")
-            if interrupt and given > len(keys):  # on a busy machine the first one may fall where it is lost
-                os.kill(process.pid, signal.SIGINT)
             continue
         try:
             more = os.read(main, 4096)
