@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -396,38 +394,3 @@ def a_huge_cell_does_not_fill_the_memory(place: Place) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**25, f"{peak:,} bytes"
-
-
-@command("C31", 2, "out.csv exists. Use --force to replace it.")
-def output_exists(place: Place) -> list[str]:
-    return ["generate", str(place.models.table), "-n", "3", "-o", place.write("out.csv", "mine")]
-
-
-@command("C31", 2, "run exists. Use --force to replace it")
-def run_exists(place: Place) -> list[str]:
-    place.write("run/notes.txt", "mine")
-    return ["train", place.write("sales.csv", rows(lambda i: i % 7)), *TRAIN]
-
-
-@command("C32", 5, "nowhere: no such folder. Create it, or choose another place for out.csv.")
-def no_output_folder(place: Place) -> list[str]:
-    return ["encode", str(place.models.table), "-o", "nowhere/out.csv"]
-
-
-def closed(place: Place) -> str:
-    """Return a folder in which nobody, or only root, can make a file."""
-    if os.geteuid() == 0:
-        return "/proc"
-    (place.folder / "closed").mkdir(mode=0o500)
-    return "closed"
-
-
-@command("C32", 5, "cannot be written to")
-def closed_output_folder(place: Place) -> list[str]:
-    return ["encode", str(place.models.table), "-o", str(Path(closed(place)) / "out.csv")]
-
-
-@command("C32", 5, "cannot be written to")
-def closed_run_folder(place: Place) -> list[str]:
-    out = Path(closed(place)) / "run"
-    return ["train", place.write("sales.csv", rows(lambda i: i % 7)), "--epochs", "100000", "--out", str(out)]

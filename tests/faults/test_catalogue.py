@@ -12,7 +12,8 @@ import pytest
 from faults.catalogue import COMMANDS, DEMANDED, LIBRARY, Fault, Models, Place
 from vaelab.cli import run
 
-for kind in ("tables", "mixed", "options", "images", "training", "doctor", "library", "library_use", "files"):
+KINDS = ("tables", "outputs", "mixed", "options", "images", "training", "doctor", "library", "library_use", "files")
+for kind in KINDS:
     import_module(f"faults.{kind}")
 
 

@@ -62,7 +62,7 @@ def static() -> dict[str, tuple[bytes, str]]:
     for file in folder.iterdir():
         kind = TYPES.get("." + file.name.rpartition(".")[2])
         if kind is not None:
-            out["/" if file.name == "index.html" else f"/{file.name}"] = (file.read_bytes(), f"{kind}; charset=utf-8")
+            out["/" if file.name == "index.html" else f"/{file.name}"] = (file.read_bytes(), kind)
     return out
 
 
