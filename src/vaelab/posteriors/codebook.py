@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def hold(part: nn.Module, book: Tensor, ema: float) -> None:
+    """Give a part its codebook (*groups, C, W): buffers with running counts and sums, or a parameter where ema is 0."""
+    if not ema:
+        part.codebook = nn.Parameter(book)
+        return
+    part.register_buffer("codebook", book)
+    part.register_buffer("count", torch.ones(book.shape[:-1]))
+    part.register_buffer("total", book.clone())
 
 
 @torch.no_grad()

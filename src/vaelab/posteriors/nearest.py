@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from ..distributions import NearestCode
 from ..errors import UsageError
 from .amortized import Amortized
-from .codebook import follow, put_on
+from .codebook import follow, hold, put_on
 
 if TYPE_CHECKING:
     from ..models.terms import Terms
@@ -59,13 +59,7 @@ class Nearest(Amortized):
             raise UsageError(f"posteriors.Nearest: latent_dim {latent_dim} is no multiple of the codes' width {width}.")
         self.codes, self.width, self.ema, self.revive = codes, width, ema, revive
         self.groups = latent_dim // wide
-        book = torch.randn(codes, wide)
-        if ema:
-            self.register_buffer("codebook", book)
-            self.register_buffer("count", torch.ones(codes))
-            self.register_buffer("total", book.clone())
-        else:
-            self.codebook = nn.Parameter(book)
+        hold(self, torch.randn(codes, wide), ema)
         self.updates = ema > 0
 
     @classmethod

@@ -12,7 +12,7 @@ from ..distributions import NearestCode
 from ..distributions.codes import nearest
 from ..errors import UsageError
 from .amortized import Amortized
-from .codebook import follow, put_on
+from .codebook import follow, hold, put_on
 
 if TYPE_CHECKING:
     from ..models.terms import Terms
@@ -61,13 +61,7 @@ class ResidualNearest(Amortized):
             raise UsageError(f"posteriors.ResidualNearest: latent_dim {latent_dim} is no multiple of depth {depth}.")
         self.codes, self.depth, self.ema, self.revive = codes, depth, ema, revive
         shrink = SHRINK ** torch.arange(self.groups).reshape(-1, 1, 1)
-        book = shrink * torch.randn(self.groups, codes, latent_dim // self.groups)
-        if ema:
-            self.register_buffer("codebook", book)
-            self.register_buffer("count", torch.ones(self.groups, codes))
-            self.register_buffer("total", book.clone())
-        else:
-            self.codebook = nn.Parameter(book)
+        hold(self, shrink * torch.randn(self.groups, codes, latent_dim // self.groups), ema)
         self.updates = ema > 0
 
     @classmethod
