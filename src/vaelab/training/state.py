@@ -31,6 +31,7 @@ class History:
     bad_steps: list[dict[str, Any]] = field(default_factory=list)
     halvings: int = 0
     notes: list[str] = field(default_factory=list)
+    compiled: bool | None = None  # None before the first step; the bits of a run are those of one mode
     stopped: str = "finished"
     seconds: float = 0.0
 
