@@ -92,9 +92,9 @@ class Compiled:
     def _called(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
         import torch._dynamo.config  # slow to load, and most runs do without
 
-        # a number that changes would be compiled in; a tensor is handed in
+        # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
         with torch._dynamo.config.patch(trace_autograd_ops=True):
-            losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step))
+            losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
         return Step(losses, gradients, norms, summary, numbers=numbers)
 
 
