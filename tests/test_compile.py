@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import linear
 
 from vaelab.networks import affine
+from vaelab.training.adam import Adam
 
 
 def test_a_compiled_step_keeps_every_promise_of_the_eager_one() -> None:
@@ -44,3 +45,22 @@ def slopes(product, given):
     y = product(*given)
     first = torch.autograd.grad(y.sin().sum(), given, create_graph=True)
     return [y, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), given)]
+
+
+def test_the_optimiser_is_torch_s_to_the_bit() -> None:
+    """Mixed with parameters that have no gradient at some steps."""
+    ours, theirs = ([torch.nn.Parameter(torch.full((shape,), 0.5)) for shape in (3, 7, 1)] for _ in range(2))
+    optimisers = Adam(ours, lr=0.1, fused=True), torch.optim.Adam(theirs, lr=0.1, fused=True)
+    for step in range(9):
+        for i, pair in enumerate(zip(ours, theirs)):
+            slope = None if (step + i) % 3 == 0 else torch.randn(pair[0].shape)
+            for parameter in pair:
+                parameter.grad = slope
+        for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = 0.1 / (step + 1)
+            optimiser.step()
+    for a, b in zip(ours, theirs):
+        assert torch.equal(a, b)
+        assert all(
+            torch.equal(optimisers[0].state[a][name], optimisers[1].state[b][name]) for name in ("step", "exp_avg")
+        )

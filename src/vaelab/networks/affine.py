@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-WORTH = 2**21  # multiplications from which the faster library makes up for the cost of calling it
+WORTH = 2**20  # multiplications from which the faster library makes up for the cost of calling it
 
 
 def _onednn_is_faster() -> bool:

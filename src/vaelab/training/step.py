@@ -46,7 +46,8 @@ def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: B
         loss = losses[owner]
         slopes = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
         gradients[owner] = slopes
-        norms[owner] = nn.utils.get_total_norm([slope for slope in slopes if slope is not None])
+        each = [torch.linalg.vector_norm(slope) for slope in slopes if slope is not None]
+        norms[owner] = torch.stack(each).norm() if each else losses[owner].new_zeros(())
         totals.append(wide(loss.detach()).sum())
     summary = torch.stack([torch.stack(totals).sum(), wide(torch.stack(list(norms.values())).sum())])
     return Step(losses, gradients, norms, summary, terms)
