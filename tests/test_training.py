@@ -20,6 +20,7 @@ from vaelab.networks import MLP, Linear
 from vaelab.noise import Noise, stream
 from vaelab.objectives import ELBO, IWAE, BoundObjective, Reconstruction
 from vaelab.training import Rows, Settings, optimise, time_per_step, validation_bound
+from vaelab.training.adam import Adam
 from vaelab.training.schedules import learning_rate
 
 N, D, Q = 53, 7, 3
@@ -262,7 +263,7 @@ def test_clipping_bounds_the_length_of_a_step_and_keeps_its_direction(monkeypatc
         def keep(optimiser, model=model, gradients=gradients) -> None:
             gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
 
-        monkeypatch.setattr(torch.optim.Adam, "step", keep)
+        monkeypatch.setattr(Adam, "step", keep)
         optimise(model, ELBO(), made(), None, Settings(epochs=1, batch_size=17, clip=clip))
     for plain, clipped in zip(*seen.values()):
         assert plain.norm() > 1

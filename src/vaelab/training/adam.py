@@ -26,8 +26,18 @@ class Adam(torch.optim.Adam):
         beta1, beta2 = group["betas"]
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
-            *(moved, [p.grad for p in moved], means, squares, [], steps),  # type: ignore[arg-type]
-            **{"lr": group["lr"], "beta1": beta1, "beta2": beta2, "eps": group["eps"]},
-            **{"weight_decay": 0.0, "amsgrad": False, "maximize": False},
+            moved,
+            [p.grad for p in moved],
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
         )
         return None
