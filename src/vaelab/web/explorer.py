@@ -17,6 +17,7 @@ from .guard import Refused
 from .latest import Latest
 
 STEPS = 64  # on a path
+SIDE = 15  # of a grid
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -29,10 +30,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 def application(explored: Explored) -> Router:
     """Return the page of a run as an application; it stands behind a `Guard`, see `Server`."""
     latest, z = Latest(), fields.place(explored.run.latent_dim)
-    facts, points = explored.facts(), explored.points()
+    points = explored.points()
 
     async def run(request: Request) -> Response:
-        return JSONResponse(facts)
+        return JSONResponse(explored.facts() | {"can": list(asked)})
 
     async def every_point(request: Request) -> Response:
         return Response(points, media_type="application/octet-stream")
@@ -43,6 +44,7 @@ def application(explored: Explored) -> Router:
             {"start": z, "end": z, "steps": fields.whole(1, STEPS), "way": fields.one_of("straight", "spherical")},
             explored.path,
         ),
+        "grid": ({"corner": z, "right": z, "up": z, "side": fields.whole(2, SIDE)}, explored.grid),
     }
     if explored.seen is not None:
         asked["row"] = ({"number": fields.whole(0, len(explored.seen.data) - 1)}, explored.row)
