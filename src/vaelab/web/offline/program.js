@@ -419,8 +419,6 @@ const operations = {
   _softmax: (a, dim) => mapped(a, dim, (v) => v.map((x) => Math.exp(x - logSumExp(v)))),
   _log_softmax: (a, dim) => mapped(a, dim, (v) => v.map((x) => x - logSumExp(v))),
   cumsum: (a, dim) => mapped(a, dim, (v) => { let sum = 0; return v.map((x) => (sum += x)); }),
-  searchsorted: (sorted, a, _, right, side) => each((x) => sorted.data.reduce((n, s) =>
-    n + Number(right || side === "right" ? s <= x : s < x), 0), a),
   mm,
   bmm: (a, b) => cat(a.shape[0] ? Array.from({ length: a.shape[0] }, (_, i) =>
     unsqueeze(mm(select(a, 0, i), select(b, 0, i)), 0)) : [], 0),
