@@ -21,14 +21,16 @@ async function ask(path, body) {
   try {
     answer = await fetch("/api/" + path, { method, headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Error("the server has stopped: start vaelab explore again");
+    throw new Error("the server has stopped: start it again");
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   throw Object.assign(new Error(said.error ?? `status ${answer.status}`), { status: answer.status });
 }
 
-export const getRun = async () => (await ask("run")).json();
+export const get = async (path) => (await ask(path)).json();
+
+export const getRun = () => get("run");
 
 // codes (N, D), errors (N), labels (N), draws of p(z) (M, D), one after the other
 export const getPoints = async () => new Float32Array(await (await ask("points")).arrayBuffer());
@@ -36,6 +38,6 @@ export const getPoints = async () => new Float32Array(await (await ask("points")
 // pictures come as bytes, rows of a table as lists of cells
 export async function post(path, body) {
   const answer = await ask(path, body);
-  if (answer.headers.get("content-type").startsWith("application/json")) return (await answer.json()).rows;
+  if (answer.headers.get("content-type").startsWith("application/json")) return (await answer.json()).found;
   return new Uint8Array(await answer.arrayBuffer());
 }
