@@ -51,6 +51,7 @@ COMMANDS = {
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "explore": "The latent space in the browser: point at a place, see its decode.",
+    "export": "The decoder in one file: the explorer as a page (.html), or for other programs (.onnx).",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
