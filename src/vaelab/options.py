@@ -39,6 +39,8 @@ class TrainOptions:
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None
     """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
+    missingness: str | None = None
+    """p(s | x) of which entries go missing: self-masking:direction=high (default: it does not depend on x)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None

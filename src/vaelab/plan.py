@@ -70,7 +70,7 @@ class Plan:
             f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
             + f"   network {parts['network']}"
-            + (f"   refine {parts['refine']}" if "refine" in parts else ""),
+            + "".join(f"   {role} {parts[role]}" for role in ("refine", "missingness") if role in parts),
             f"         p(x | z) {'columns' if kinds else parts['likelihood']}, because {self.reason}",
             *described(train.schema),
             f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",

@@ -17,7 +17,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
     n_components  latent dimensions (default: a quarter of the features, from 2 to 20); of each layer "20,10" as a tuple
     hidden        widths of the hidden layers (default: 128, or the recipe's); () for a linear model
     recipe, prior, posterior, likelihood, objective, beta, batch_size, lr   as for `vaelab.train`. Features are real
-                  numbers, standardised by the training rows, unless a likelihood of others is named
+                  numbers, standardised by the training rows, unless a likelihood of others is named (default: the
+                  recipe "vae", with missing="model" "miwae-missing")
     missing       "refuse" NaN, or "model": p(x_observed) is trained, scored and encoded
     samples       K, the draws behind `score`, `score_samples` and `impute`
     max_iter      passes over the rows (default: about 5,000 steps; 30 passes to 1,000, or 300 without validation rows)

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "bernoulli",
     "objective": "elbo",
     "refine": None,
+    "missingness": None,
     "masked": False,  # whether the encoder reads which entries were observed
     "condition": 0,  # how many numbers the model is given beside x
 }
@@ -139,6 +140,7 @@ def assemble(
     likelihood: str,
     objective: str,
     refine: str | None = None,
+    missingness: str | None = None,
     masked: bool = False,
     condition: int = 0,
 ) -> tuple[VAE, Objective]:
@@ -163,6 +165,7 @@ def assemble(
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
         refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
+        missingness=parse("missingness", missingness).make(shape=shape) if missingness else None,
     )
     return model, goal.make(latent_dim=latent_dim, shape=shape)
 

@@ -25,3 +25,21 @@ def miwae_missing(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Obj
     ('Masked', 20)
     """
     return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
+    "Ipsen, Mattei & Frellsen 2021, not-MIWAE: Deep Generative Modelling with Missing not at Random Data (ICLR)",
+    objective="iwae:samples=20",
+    masked=True,
+    missingness="self-masking",
+)
+def not_miwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log (1/K) sum_k p(s | x_observed, x_k) p(x_observed | z_k) p(z_k) / q(z_k | x_observed)] (eq. 8).
+
+    For entries that hide themselves: x_k ~ p(x_missing | z_k), K = 20. p(s | x) -> missingness.SelfMasking; x_k ->
+    Terms.filled.
+
+    >>> type(recipes.not_miwae((5,), 2, likelihood="gaussian")[0].missingness).__name__
+    'SelfMasking'
+    """
+    return assemble(shape, latent_dim, **parts)
