@@ -211,8 +211,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     schema = splits.schema
     if chosen.augment and schema.layout != "image":
         raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
-    # a column of categories is many numbers
-    usual = min(20, max(2, schema.dims if schema.kinds else schema.dims // 4))
+    usual = recipe.usual_latent_dim(schema.dims, bool(schema.kinds))
     latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})

@@ -47,6 +47,7 @@ class BaseVAE(BaseEstimator):
     """
 
     _missing = "refuse"  # where `missing` is not said
+    _recipe = "vae"  # where `recipe` is not said
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class BaseVAE(BaseEstimator):
         max_iter: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
-        validation: float = 0.1,
+        validation: float | None = None,
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -167,8 +168,7 @@ class BaseVAE(BaseEstimator):
     def _options(self, rows: int) -> dict[str, Any]:
         """Return what `vaelab.train` is told."""
         told = {name: value for name in PASSED if (value := getattr(self, name)) is not None}
-        # the bound of many draws is what makes gaps well filled
-        recipe = find(self.recipe or ("miwae-missing" if self._models_gaps else "vae"))
+        recipe = find(self.recipe or self._recipe)
         told["recipe"] = recipe.name
         if self.hidden is not None:
             told["hidden"] = _several(self.hidden)
@@ -177,8 +177,8 @@ class BaseVAE(BaseEstimator):
         if self.n_components is not None:
             sizes = _several(self.n_components)
             told["latent_dim"] = sizes if len(sizes) > 1 else sizes[0]
-        few = 0 < self.validation < 1 and round(self.validation * rows) < DECIDES
-        told["validation"] = 0 if few else self.validation
+        share = recipe.validation if self.validation is None else self.validation
+        told["validation"] = 0 if 0 < share < 1 and round(share * rows) < DECIDES else share
         if self.max_iter is not None:
             told["epochs"] = self.max_iter
         elif recipe.pace is None and "minutes" not in (self.options or {}):

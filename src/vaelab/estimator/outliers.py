@@ -74,7 +74,7 @@ class OutlierVAE(OutlierMixin, BaseVAE):
         max_iter: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
-        validation: float = 0.1,
+        validation: float | None = None,
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
         verbose: int = 0,
