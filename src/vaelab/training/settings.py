@@ -15,6 +15,7 @@ STEPS = 20_000  # of a run whose length is not given
 class Settings:
     """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, Adam's rate and its schedule.
 
+    `compile` makes one graph of a step: "on", "off", or "auto", where the run is long enough to earn it back.
     Training stops early after `patience` reports without a better validation bound; there are at most about 200.
     """
 
@@ -27,6 +28,7 @@ class Settings:
     clip: float | None = None
     patience: int = 20
     seed: int = 0
+    compile: str = "off"
 
     def __post_init__(self) -> None:
         rules = {
@@ -38,6 +40,7 @@ class Settings:
             "decay": (self.decay in ("cosine", "none"), "cosine or none"),
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
+            "compile": (self.compile in ("auto", "on", "off"), "auto, on or off"),
             "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
         }
         for name, (good, expected) in rules.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .adam import Adam
 from .trouble import Watch
 
 Tree = dict[str, Any]  # of dicts, lists, tensors, numbers, strings and None
@@ -31,6 +32,7 @@ class History:
     bad_steps: list[dict[str, Any]] = field(default_factory=list)
     halvings: int = 0
     notes: list[str] = field(default_factory=list)
+    compiled: bool | None = None  # None before the first step; the bits of a run are those of one mode
     stopped: str = "finished"
     seconds: float = 0.0
 
@@ -103,7 +105,7 @@ def one_adam_each(owners: dict[str, list[nn.Parameter]], lr: float, device: torc
                     f"the owners {seen[id(parameter)]!r} and {owner!r} share a parameter; each needs its own."
                 )
     fused = device.type in ("cpu", "cuda")
-    return {name: (torch.optim.Adam(parameters, lr=lr, fused=fused), parameters) for name, parameters in owners.items()}
+    return {name: (Adam(parameters, lr=lr, fused=fused), parameters) for name, parameters in owners.items()}
 
 
 def snapshot(model: nn.Module, objective: nn.Module, optimisers: Optimisers) -> Tree:
