@@ -169,7 +169,10 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
     return "".join(ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
-def print_csv(frame: pl.DataFrame) -> None:
+def print_csv(frame: pl.DataFrame, *, excel_safe: bool = False) -> None:
     """Print a table to stdout in UTF-8 whatever the terminal is: it is data."""
+    from ..data.excel import harmless_frame
+
+    frame = harmless_frame(frame) if excel_safe else frame
     sys.stdout.flush()
     sys.stdout.buffer.write(frame.write_csv().encode())

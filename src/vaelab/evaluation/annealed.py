@@ -189,6 +189,8 @@ def checked(model: nn.Module) -> VAE:
     """Return the model if its z is one continuous layer in R^D; UsageError by name else."""
     if not isinstance(model, VAE):
         raise UsageError(f"annealing needs one continuous layer of z, a {type(model).__name__} has others. Use iwae.")
+    if model.missingness is not None:
+        raise UsageError("this model knows which entries go missing, which annealing does not. Use --estimator iwae.")
     if not getattr(model.likelihood, "normalized", True):
         raise UsageError(f"a {type(model.likelihood).__name__} is no normalised density: there is no log p(x).")
     return model

@@ -291,11 +291,12 @@ class _Run:
         better = sound = loss is not None  # an epoch without a step is no candidate
         if self.valid is not None:
             self.model.eval()
-            elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
+            weighed = self.objective.samples if self.objective.weighs else 0
+            judged = validation_bound(self.model, self.valid, seed=self.settings.seed, weighed=weighed)
             self.model.train()
-            record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
-            sound &= math.isfinite(elbo)
-            better = sound and (self.history.best is None or elbo > self.history.best["elbo"])
+            record |= judged._asdict()
+            sound &= math.isfinite(judged.bound)
+            better = sound and (self.history.best is None or judged.bound > self.history.best["bound"])
         if better:
             self.history.best = record
             if self.valid is not None:
