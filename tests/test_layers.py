@@ -47,6 +47,7 @@ LAYERS = (
     "comparison_picture",
     "comparison",
     "experiments",
+    "reproductions",
     "web",
     "study",
     "cli",

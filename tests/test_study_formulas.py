@@ -10,8 +10,9 @@ from exact import close, f64, generator
 from vaelab import recipes
 from vaelab.distributions import closed_form_kl
 from vaelab.evaluation import active_units, evidence_rows
+from vaelab.evaluation.quadrature import log_evidence
+from vaelab.evaluation.rules import hermite, trapezoid
 from vaelab.experiments import lab
-from vaelab.experiments.grid import hermite, log_evidence, trapezoid
 from vaelab.experiments.linear import Process
 from vaelab.noise import Noise
 from vaelab.study import bundled

@@ -11,18 +11,20 @@ from torch import Tensor
 from .. import networks, posteriors, recipes
 from ..conditional import Conditional
 from ..evaluation import Estimate
+from ..evaluation.quadrature import log_evidence
+from ..evaluation.rules import trapezoid
 from ..models import VAE
+from ..noise import Mirrored
 from ..objectives import ELBO
 from ..part import inference
 from . import lab
 from .base import Trial, experiment
-from .grid import log_evidence, trapezoid
 from .picture import GREY, VERMILION, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LATENTS, COLUMNS, ROWS, JUDGED = 2, 8, 10_000, 200
+LATENTS, COLUMNS, ROWS, JUDGED = 2, 8, 40_000, 800
 NEAR = 0.25  # nats
 SMALL, LARGE = (3,), (128, 128)  # hidden units of the encoders
 
@@ -47,7 +49,7 @@ def encoder(model: VAE, hidden: tuple[int, ...], trial: Trial, name: str) -> VAE
         x = model.generate(ROWS, noise=trial.noise(f"{name} rows"))
     network = networks.MLP(COLUMNS, 2 * LATENTS, hidden)
     amortised = with_posterior(model, posteriors.Gaussian(network, LATENTS))
-    steps = 6000 if trial.full else 900
+    steps = 8000 if trial.full else 2000
     lab.train(amortised, x, steps=steps, batch_size=250, lr=5e-3, seed=trial.seed)
     return amortised
 
@@ -57,7 +59,7 @@ def row_by_row(model: VAE, x: Tensor, family: type[posteriors.Amortized], trial:
     table = networks.PerRow(len(x), family.outputs(LATENTS))
     best = with_posterior(model, family(table, LATENTS))
     steps = 2000 if trial.full else 300
-    return lab.ascend(best, x, steps=steps, noise=trial.noise("ascent"), objective=ELBO(samples=16), lr=0.1)
+    return lab.ascend(best, x, steps=steps, noise=Mirrored(trial.noise("ascent")), objective=ELBO(samples=16), lr=0.1)
 
 
 @experiment(
@@ -71,10 +73,8 @@ def measure(trial: Trial) -> None:
     truth = process(trial, "process")
     with torch.no_grad():
         x = truth.generate(JUDGED, noise=trial.noise("held-out"))
-    large = encoder(truth, LARGE, trial, "large")
-    if trial.control:
-        other = encoder(process(trial, "another process"), LARGE, trial, "another")
-        large = with_posterior(truth, other.posterior)
+    learned = process(trial, "another process") if trial.control else truth
+    large = with_posterior(truth, encoder(learned, LARGE, trial, "large").posterior)
     small = encoder(truth, SMALL, trial, "small")
     start = time.process_time()
     diagonal = row_by_row(truth, x, posteriors.Gaussian, trial)

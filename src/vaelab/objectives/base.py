@@ -26,6 +26,7 @@ class Objective(Part, ABC):
     samples: int = 1
     gradient: str = "pathwise"
     couples_rows: bool = False  # True where the loss of a row depends on the rows beside it
+    reads_index: bool = False  # True where forward is also given the places of its rows among all rows, index (B,)
 
     @abstractmethod
     def forward(

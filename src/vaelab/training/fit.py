@@ -20,7 +20,7 @@ from ..part import wide
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
-from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
+from .state import History, Keeper, State, Tree, copied, one_optimiser_each, put_back, snapshot
 from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
 
@@ -98,7 +98,7 @@ class _Run:
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
-        self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
+        self.optimisers = one_optimiser_each(objective.owners(model), settings, device)
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
         # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
         self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
@@ -189,6 +189,7 @@ class _Run:
             step=state.step,
             observed=batch.observed,
             condition=batch.condition,
+            **({"index": batch.index} if self.objective.reads_index else {}),
         )
         if not self.looked:
             self.moving, self.looked = [buffer for buffer, old in before if not torch.equal(buffer, old)], True
