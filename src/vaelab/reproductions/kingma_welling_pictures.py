@@ -64,12 +64,9 @@ def figure_2(panels: Sequence[tuple[bool, int]], results: Results, named: Name) 
 
 
 def frame(axis: Axes, title: str, low: float, high: float) -> None:
-    """Give a panel the paper's axes, wider where the curves need it."""
-    values = [v for line in axis.get_lines() for v in line.get_ydata()]
-    if values:
-        axis.set_ylim(min(low, max(values)) if max(values) < low else low, max(high, max(values)))
-        if max(values) < low:
-            axis.set_ylim(min(values), max(values) + 1)
+    """Give a panel the paper's axes, unless nothing would be seen in them."""
+    if any(low <= value <= high for line in axis.get_lines() for value in line.get_ydata()):
+        axis.set_ylim(low, high)
     axis.set_xscale("log")
     axis.set_title(title, loc="left")
     axis.grid(True, alpha=0.25, linewidth=0.8)
