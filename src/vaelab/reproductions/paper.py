@@ -32,9 +32,9 @@ class SigmoidMean(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return (*lead, 2, *shape) for z (*lead, Z)."""
         out: Tensor = self.network(z)
-        shape = len(out.shape) - z.ndim
-        mean, log_scale = out.unbind(-shape)
-        return torch.stack([mean.sigmoid(), log_scale], -shape)
+        two = z.ndim - 1 - out.ndim  # the dimension behind the leading ones
+        mean, log_scale = out.unbind(two)
+        return torch.stack([mean.sigmoid(), log_scale], two)
 
 
 def model(shape: tuple[int, ...], latents: int, hidden: int, *, binary: bool) -> VAE:
