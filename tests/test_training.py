@@ -343,7 +343,7 @@ def test_a_device_without_float64_can_train(monkeypatch: pytest.MonkeyPatch) -> 
             assert not made, f"{function} made a float64 tensor"
             return out
 
-    for module in ("fit", "validate"):
+    for module in ("step", "validate"):
         monkeypatch.setattr(f"vaelab.training.{module}.wide", lambda value: value)
     model = recipes.vae((5,), 2, hidden=(7,), likelihood="gaussian")[0]
     some = rows(torch.randn(23, 5), dtype=torch.float32)

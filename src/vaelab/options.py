@@ -67,6 +67,8 @@ class TrainOptions:
     """auto, cpu, cuda or mps."""
     threads: int | None = None
     """Threads of the processor (default: all cores); the same count gives the same bits."""
+    compile: str = "auto"
+    """Make one graph of a training step: auto (where a long run earns it back), on or off; the last bits may differ."""
     binarize: str | None = None
     """How grey images become 0/1: stochastic, fixed (MNIST only), threshold, none."""
     columns: str | None = None

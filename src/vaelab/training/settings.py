@@ -23,8 +23,9 @@ class Settings:
     """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, the rate and its schedule.
 
     `optimiser` is "adam", whose denominator gets `epsilon`, or "adagrad". A `weight_decay` of 1 / rows is the prior
-    N(0, I) on the weights. Training stops early after `patience` reports without a better validation bound; there are
-    at most about 200.
+    N(0, I) on the weights. `compile` makes one graph of a step: "on", "off", or "auto", where the run is long enough
+    to earn it back. Training stops early after `patience` reports without a better validation bound; there are at most
+    about 200.
     """
 
     epochs: int | None = None
@@ -39,6 +40,7 @@ class Settings:
     clip: float | None = None
     patience: int = 20
     seed: int = 0
+    compile: str = "off"
 
     def __post_init__(self) -> None:
         rules = {
@@ -53,6 +55,7 @@ class Settings:
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
+            "compile": (self.compile in ("auto", "on", "off"), "auto, on or off"),
             "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
         }
         for name, (good, expected) in rules.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .adam import Adam
 from .settings import Settings
 from .trouble import Watch
 
@@ -32,6 +33,7 @@ class History:
     bad_steps: list[dict[str, Any]] = field(default_factory=list)
     halvings: int = 0
     notes: list[str] = field(default_factory=list)
+    compiled: bool | None = None  # None before the first step; the bits of a run are those of one mode
     stopped: str = "finished"
     seconds: float = 0.0
 
@@ -111,7 +113,7 @@ def _optimiser(parameters: list[nn.Parameter], settings: Settings, device: torch
     if settings.optimiser == "adagrad":
         return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=device.type == "cpu")
     fused = device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=rate, eps=settings.epsilon, weight_decay=decay, fused=fused)
+    return Adam(parameters, lr=rate, eps=settings.epsilon, weight_decay=decay, fused=fused)
 
 
 def snapshot(model: nn.Module, objective: nn.Module, optimisers: Optimisers) -> Tree:
