@@ -142,9 +142,8 @@ class _Run:
     def loop(self) -> None:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
-        if (
-            self.history.compiled is None
-        ):  # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places
+        if self.history.compiled is None:
+            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places
             plain = bool(self.updating) or self.objective.reads_index
             self.history.compiled = not plain and pays(settings, len(self.train), self.train.data.device)
         self.model.train()
