@@ -14,7 +14,7 @@ from vaelab.cli import run as command
 from vaelab.data import open_source
 from vaelab.errors import UsageError
 from vaelab.noise import Noise
-from vaelab.reproductions import burda, find, kingma_welling, paper
+from vaelab.reproductions import burda, find, kingma_welling, marginal, paper
 from vaelab.reproductions.base import chosen
 from vaelab.reproductions.carry_out import reproduce
 from vaelab.reproductions.marginal import appendix_d, reciprocal
@@ -163,7 +163,9 @@ def test_the_plans_have_every_panel_and_every_cell() -> None:
 
 @pytest.fixture
 def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The digits in the place of MNIST and the faces."""
+    """The digits in the place of MNIST and the faces; few draws and moves."""
+    for name, value in {"DRAWS": 20, "FINAL_ROWS": 5, "MOVES": 3}.items():
+        monkeypatch.setattr(marginal, name, value)
     for module, name in ((paper, "mnist"), (paper, "frey_faces")):
         monkeypatch.setattr(module, name, lambda train=200: digits(min(train, 200)))
     binary = Rows(open_source("digits", binarize="stochastic"))

@@ -28,7 +28,7 @@ def reproduce(
     """Run the figures or tables of a paper again, and write a page with ours beside theirs.
 
     Every curve is kept in the work folder: after Ctrl-C, or with more samples asked for, the same command goes on where
-    it was. The page is written after every curve and says what has not been run. Exit 0 if all that was run shows what
+    it was. The page is written once a minute, and says what has not been run. Exit 0 if all that was run shows what
     the paper shows, 7 if not.
 
     Parameters

@@ -1,7 +1,8 @@
-"""Running a reproduction, and writing its page after every curve."""
+"""Running a reproduction, and writing its page now and then, and at the end."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..signals import Signals
 from .base import Check, Item, Reproduction, Results, chosen, known
 from .unit import Found, run, versions
 
+EVERY = 60.0  # seconds between two pages, at least: its pictures take a few to draw
 SHARES = (0.1, 1 / 3, 1.0)  # curves that go on are first brought to these: a page early, with all of its curves
 TIMES = "Times are processor time, beside other work on the machine."
 
@@ -51,7 +53,7 @@ def reproduce(
     seed: int = 0,
     told: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Run what is missing, in the plan's order, keep it in `work`, and write `out`/NAME.md after every curve.
+    """Run what is missing, in the plan's order, keep it in `work`, and write `out`/NAME.md as it grows.
 
     `parts` and `names` choose curves; the page shows all that is known of the others. After a signal the curve in hand
     is kept and KeyboardInterrupt raised: the same call goes on from there. Raises UsageError for what is unknown, and
@@ -67,17 +69,22 @@ def reproduce(
         raise UsageError(f"no curve {sorted(missing)[0]!r} in this plan: {', '.join(i.unit.name for i in plan)}.")
     folder = work / (one.name if seed == 0 else f"{one.name}-seed-{seed}")
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = write(one, plan, folder, out, command, seed)
-    with Lock(folder), Signals() as signals:
-        for share in SHARES:
-            for item in items:
-                if share < 1 and not item.unit.goes_on:
-                    continue
-                samples = max(1, round(item.samples * share))
-                found = run(item.unit, folder, samples, seed, signals, last=share == 1)
-                told(said(item, found))
-                outcome = write(one, plan, folder, out, command, seed)
-    return outcome
+    written = time.perf_counter()
+    try:
+        with Lock(folder), Signals() as signals:
+            for share in SHARES:
+                for item in items:
+                    if share < 1 and not item.unit.goes_on:
+                        continue
+                    samples = max(1, round(item.samples * share))
+                    told(said(item, run(item.unit, folder, samples, seed, signals, last=share == 1)))
+                    if time.perf_counter() - written > EVERY:
+                        write(one, plan, folder, out, command, seed)
+                        written = time.perf_counter()
+    except KeyboardInterrupt:
+        write(one, plan, folder, out, command, seed)
+        raise
+    return write(one, plan, folder, out, command, seed)
 
 
 def said(item: Item, found: Found) -> str:

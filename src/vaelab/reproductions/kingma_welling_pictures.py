@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,8 @@ def figure_2(panels: Sequence[tuple[bool, int]], results: Results, named: Name) 
 
 def frame(axis: Axes, title: str, low: float, high: float) -> None:
     """Give a panel the paper's axes, unless nothing would be seen in them."""
-    if any(low <= value <= high for line in axis.get_lines() for value in line.get_ydata()):
+    values = [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()]
+    if any(((low <= some) & (some <= high)).any() for some in values):
         axis.set_ylim(low, high)
     axis.set_xscale("log")
     axis.set_title(title, loc="left")

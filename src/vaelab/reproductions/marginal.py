@@ -16,7 +16,7 @@ from ..noise import Noise, stream
 from ..part import evaluating, exact
 from ..refinements.metropolis import Field, field, move
 from ..training import Rows
-from .unit import judged
+from .unit import Figures, judged
 
 DRAWS = 500  # of q, for each row
 ROWS, FINAL_ROWS = 500, 100  # judged on the way, and at the end, of training and of test rows
@@ -24,7 +24,7 @@ ACCEPTED = 0.9
 MOVES, RATE = 60, 0.1  # of the chains of appendix D, and of their log step
 
 
-def on_the_way(model: nn.Module, train: Rows, test: Rows, seed: int) -> dict[str, float]:
+def on_the_way(model: nn.Module, train: Rows, test: Rows, seed: int) -> Figures:
     """Return the mean of log (1/K) sum_k w_k on training and test rows, nats; K = 500 draws of q in 3 dimensions."""
     figures = {}
     for name, rows in (("train", train), ("test", test)):
@@ -34,7 +34,7 @@ def on_the_way(model: nn.Module, train: Rows, test: Rows, seed: int) -> dict[str
     return figures
 
 
-def at_the_end(model: nn.Module, train: Rows, test: Rows, seed: int) -> dict[str, dict[str, float]]:
+def at_the_end(model: nn.Module, train: Rows, test: Rows, seed: int) -> Figures:
     """Return log p(x) of the same few test rows by three estimators, each {"value", "se"}, nats."""
     rows = judged(test, train, FINAL_ROWS)
     weighted = evidence_rows(model, rows, samples=DRAWS, seed=seed).evidence
