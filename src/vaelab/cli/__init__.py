@@ -56,6 +56,7 @@ COMMANDS = {
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
     "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
+    "reproduce": "Published figures and tables, ours beside theirs, in curves that are kept and gone on with.",
     "learn": "The study deck: nineteen cards, their experiments on a key, the next date by spaced repetition.",
 }
 
