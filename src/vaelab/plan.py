@@ -72,7 +72,7 @@ class Plan:
             f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
             + f"   network {parts['network']}"
-            + (f"   refine {parts['refine']}" if "refine" in parts else ""),
+            + "".join(f"   {role} {parts[role]}" for role in ("refine", "missingness") if role in parts),
             f"         p(x | z) {'columns' if kinds else parts['likelihood']}, because {self.reason}",
             *described(train.schema),
             f"device   {self.device.type}, {threads} threads{compiled}, seed {self.settings.seed}",
@@ -214,8 +214,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     schema = splits.schema
     if chosen.augment and schema.layout != "image":
         raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
-    # a column of categories is many numbers
-    usual = min(20, max(2, schema.dims if schema.kinds else schema.dims // 4))
+    usual = recipe.usual_latent_dim(schema.dims, bool(schema.kinds))
     latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})

@@ -51,10 +51,12 @@ COMMANDS = {
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "explore": "The latent space in the browser: point at a place, see its decode.",
+    "export": "The decoder in one file: the explorer as a page (.html), or for other programs (.onnx).",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
     "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
+    "reproduce": "Published figures and tables, ours beside theirs, in curves that are kept and gone on with.",
     "learn": "The study deck: nineteen cards, their experiments on a key, the next date by spaced repetition.",
 }
 
@@ -168,7 +170,10 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
     return "".join(ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
-def print_csv(frame: pl.DataFrame) -> None:
+def print_csv(frame: pl.DataFrame, *, excel_safe: bool = False) -> None:
     """Print a table to stdout in UTF-8 whatever the terminal is: it is data."""
+    from ..data.excel import harmless_frame
+
+    frame = harmless_frame(frame) if excel_safe else frame
     sys.stdout.flush()
     sys.stdout.buffer.write(frame.write_csv().encode())

@@ -35,7 +35,7 @@ class Adam(torch.optim.Adam):
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
-            weight_decay=0.0,
+            weight_decay=group["weight_decay"],
             eps=group["eps"],
             amsgrad=False,
             maximize=False,

@@ -37,8 +37,9 @@ class Step:
 
 def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: Batch, noise: Noise, step: Any) -> Step:
     """Return the losses of a batch, and the gradient of each owner's mean loss."""
+    place = {"index": batch.index} if objective.reads_index else {}
     losses, terms = objective(
-        model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition
+        model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition, **place
     )
     gradients, norms, totals = {}, {}, []
     for owner, parameters in owned.items():
