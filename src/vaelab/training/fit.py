@@ -17,11 +17,13 @@ from ..models import Model
 from ..noise import Noise, stream
 from ..objectives import Objective
 from ..part import wide
+from .checkpoint import from_bytes, to_bytes
+from .distributed import ALONE, Ranks, refuse_coupled
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
 from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
-from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
+from .trouble import HALVINGS, IN_A_ROW, agreed, memory_said, named, named_rows, out_of_memory
 from .validate import validation_bound
 
 START = 2000  # rows that parts may start from
@@ -35,16 +37,18 @@ def optimise(
     settings: Settings | None = None,
     report: Callable[[dict[str, Any], History], None] = lambda record, history: None,
     keeper: Keeper | None = None,
+    ranks: Ranks = ALONE,
 ) -> History:
     """Train `model` in place and return the history.
 
     With validation rows the weights that end in the model are those of the best validation bound at beta = 1; without,
     the last ones. Ctrl-C ends the loop as if its time were up. A step whose loss is not finite or diverging is undone;
     after five in a row the run goes back to its last good state, at half the learning rate. Raises TrainingError when
-    three halvings did not help, the model then left as it would be at the end.
+    three halvings did not help, the model then left as it would be at the end. `ranks` are the processes that train it
+    together, each with all of the rows.
     """
     settings = settings or Settings()
-    run = _Run(model, objective, train, valid, settings, report, keeper)
+    run = _Run(model, objective, train, valid, settings, report, keeper, ranks)
     try:
         with memory_said("a step of this training, or the look at the validation rows,"):
             run.loop()
@@ -88,12 +92,14 @@ class _Run:
         settings: Settings,
         report: Callable[[dict[str, Any], History], None],
         keeper: Keeper | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         if not isinstance(model, Model):
             raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
         self.model, self.objective, self.train = model, objective, train
         self.valid = None if valid is None else valid.drawn(settings.seed)
-        self.settings, self.report, self.keeper = settings, report, keeper
+        self.settings, self.report, self.keeper, self.ranks = settings, report, keeper, ranks
+        refuse_coupled(model, objective, ranks)
         device = train.data.device
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
@@ -111,6 +117,10 @@ class _Run:
             self.state.good = copied(self._snapshot())
         else:
             self._restore(kept)
+        if ranks.world > 1:  # what the first process read or began with holds for all
+            state = ranks.handed(to_bytes(self._capture()) if ranks.first else None)
+            if not ranks.first:
+                self._restore(from_bytes(state, "the state of the first process"))
 
     def _begin(self) -> None:
         """Let parts and objective start from data."""
@@ -130,11 +140,16 @@ class _Run:
         return self.state.seconds + time.perf_counter() - self.start
 
     @property
+    def elapsed(self) -> float:
+        """The seconds by the clock of the first process, by which all decide."""
+        return self.ranks.told(self.seconds)
+
+    @property
     def progress(self) -> float:
         """The share of the run that is done, by steps or by the clock."""
         if self.state.total_steps:
             return self.state.step / self.state.total_steps
-        return self.seconds / (60 * (self.settings.minutes or 1))
+        return self.elapsed / (60 * (self.settings.minutes or 1))
 
     def loop(self) -> None:
         settings, state = self.settings, self.state
@@ -150,10 +165,10 @@ class _Run:
             loss = state.loss / state.counted if state.counted else None
             state.epoch, state.row, state.loss, state.counted = state.epoch + 1, 0, 0.0, 0
             state.watch.epoch_done()
-            by_clock = not self.epochs and self.seconds - state.last_report < 0.3 * (settings.minutes or 1)
+            by_clock = not self.epochs and self.elapsed - state.last_report < 0.3 * (settings.minutes or 1)
             if (state.epoch % every or by_clock) and self.progress < 1:
                 continue
-            state.last_report = self.seconds
+            state.last_report = self.elapsed
             state.since_best = 0 if self._record(state.epoch, loss) else state.since_best + 1
             if self.valid is not None and state.since_best >= settings.patience:
                 self.history.stopped = f"no better validation bound in {settings.patience} reports"
@@ -167,11 +182,11 @@ class _Run:
             self.order.set_state(state.order)  # the same permutation again
         else:
             state.order = self.order.get_state()
-        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row):
+        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row, ranks=self.ranks):
             loss = self.step(batch)
-            state.row += len(batch.x)
+            state.row += batch.share.whole
             if loss is not None:
-                state.loss, state.counted = state.loss + loss, state.counted + len(batch.x)
+                state.loss, state.counted = state.loss + loss, state.counted + batch.share.whole
             if self.keeper is not None:
                 self.keeper.after_step(self._capture)
             if self.progress >= 1:
@@ -185,7 +200,7 @@ class _Run:
         losses, terms = self.objective(
             self.model,
             batch.x,
-            noise=self.noise,
+            noise=batch.share.noise(self.noise),
             step=state.step,
             observed=batch.observed,
             condition=batch.condition,
@@ -196,19 +211,22 @@ class _Run:
         totals, norms = [], []
         for owner, (_, parameters) in self.optimisers.items():
             loss = losses[owner]
-            gradients = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
+            own = torch.autograd.grad(
+                batch.share.mean(loss), parameters, retain_graph=len(losses) > 1, allow_unused=True
+            )
+            gradients = self.ranks.added(own, parameters)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = gradient
-            totals.append(wide(loss.detach()).sum())
+            totals.append(batch.share.sum(wide(loss.detach())))
             norms.append(nn.utils.get_total_norm([g for g in gradients if g is not None]))
         # the one look at the device in a step
-        total, norm = torch.stack([sum(totals[1:], totals[0]), wide(sum(norms[1:], norms[0]))]).tolist()
-        if fault := state.watch.fault(total / len(batch.x), norm):
+        whole = self.ranks.total(sum(totals[1:], totals[0]))
+        total, norm = torch.stack([whole, wide(sum(norms[1:], norms[0]))]).tolist()
+        if fault := state.watch.fault(total / batch.share.whole, norm):
             for buffer, old in before:
                 buffer.copy_(old)
-            self._undone(
-                fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses, self.train.names)
-            )
+            mine = named(fault, terms, losses, self.model, batch, self.train.names)
+            self._undone(fault, *agreed(self.ranks.gathered(mine)))
             return None
         for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
             if settings.clip is not None:
@@ -247,7 +265,8 @@ class _Run:
     def _halve_batch(self, error: BaseException) -> bool:
         """Go on with half the batch where memory ran out in a step; False if it did not, or was halved before."""
         state, rows = self.state, len(self.train)
-        if not out_of_memory(error) or state.batch_size < self.settings.batch_size or state.batch_size == 1:
+        halved = state.batch_size < self.settings.batch_size or state.batch_size == 1
+        if not out_of_memory(error) or halved or self.ranks.world > 1:
             return False
         for parameter in [*self.model.parameters(), *self.objective.parameters()]:
             parameter.grad = None
@@ -267,7 +286,9 @@ class _Run:
         better = sound = loss is not None  # an epoch without a step is no candidate
         if self.valid is not None:
             self.model.eval()
-            elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
+            elbo, reconstruction, kl = validation_bound(
+                self.model, self.valid, seed=self.settings.seed, ranks=self.ranks
+            )
             self.model.train()
             record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
             sound &= math.isfinite(elbo)

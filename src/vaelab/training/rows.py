@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..noise import Noise, SharedNoise, stream
+from .distributed import ALONE, Ranks, Share
 
 
 def batch_sizes(rows: int, batch_size: int) -> list[int]:
@@ -28,12 +29,21 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """x (B, *X) in the model's units, observed (B, *X) bool or None, condition (B, C) or None, index (B,)."""
+    """x (B, *X) in the model's units, observed (B, *X) bool or None, condition (B, C) or None, index (B,).
+
+    `share` says which rows these are of a batch that several processes take together.
+    """
 
     x: Tensor
     observed: Tensor | None = None
     condition: Tensor | None = None
     index: Tensor | None = None
+    parted: Share | None = None
+
+    @property
+    def share(self) -> Share:
+        """Which rows these are of the whole batch: all of them, unless several processes take it together."""
+        return self.parted or Share(0, len(self.x), len(self.x))
 
 
 class Rows:
@@ -108,27 +118,31 @@ class Rows:
         some.condition = None if self.condition is None else self.condition[index]
         return some
 
-    def at(self, index: Tensor | slice, noise: Noise | None = None) -> Batch:
+    def at(self, index: Tensor | slice, noise: Noise | None = None, share: Share | None = None) -> Batch:
         """Return the rows at these indices, binarised afresh from the noise where that applies."""
         x = self.data[index]
         if self.stochastic:
             x = self.schema.encode(x, noise, self.dtype)
         observed = None if self.observed is None else self.observed[index]
         condition = None if self.condition is None else self.condition[index]
-        return Batch(x, observed, condition, index if isinstance(index, Tensor) else None)
+        return Batch(x, observed, condition, index if isinstance(index, Tensor) else None, share)
 
-    def shuffled(self, batch_size: int, order: torch.Generator, noise: Noise, skip: int = 0) -> Iterator[Batch]:
+    def shuffled(
+        self, batch_size: int, order: torch.Generator, noise: Noise, skip: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Batch]:
         """Go through all rows once in random order, less the first `skip` of it; the last batch may be smaller.
 
         Every row counts once. One row alone at the end joins the batch before it: it has no variance, and networks that
-        normalise over a batch refuse it.
+        normalise over a batch refuse it. Of several processes each gets its share of every batch.
         """
         left = torch.randperm(len(self), generator=order)[skip:]
         for index in left.split(batch_sizes(len(left), batch_size)):
-            batch = self.at(index.to(self.data.device), noise)
-            yield self.move(batch, noise) if self.move else batch
+            share = ranks.share(len(index))
+            batch = self.at(share.of(index).to(self.data.device), own := share.noise(noise), share)
+            yield self.move(batch, own) if self.move else batch
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, ranks: Ranks = ALONE) -> Iterator[Batch]:
         """Go through all rows once, in their order; rows that are binarised afresh must be `drawn` first."""
         for start in range(0, len(self), batch_size):
-            yield self.at(slice(start, start + batch_size))
+            share = ranks.share(min(batch_size, len(self) - start))
+            yield self.at(slice(start + share.start, start + share.stop), None, share)
