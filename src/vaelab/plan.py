@@ -123,7 +123,8 @@ class Plan:
         settings = self.settings
         with self._threads():
             probe = self._rows(train.take([0, 1]))
-            check_memory(self.model, probe, self.objective.samples, rows=len(train), batch_size=settings.batch_size)
+            here = len(train) if train.store is None else min(len(train), 2 * train.store.block)
+            check_memory(self.model, probe, self.objective.samples, rows=here, batch_size=settings.batch_size)
             try:
                 history = optimise(
                     self.model,
@@ -183,7 +184,7 @@ def _gaps(train: Dataset) -> dict[str, Any]:
     """Return the columns of a mixed table that had gaps in training: what else is missing later is unheard of."""
     if not train.schema.kinds:
         return {}
-    gone = train.x.isnan().any(0).tolist()
+    gone = [False] * len(train.schema.kinds) if train.observed is None else (~train.observed.all(0)).tolist()
     return {"missing": [name for name, some in zip(train.schema.columns or (), gone) if some]}
 
 

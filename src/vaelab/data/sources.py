@@ -25,9 +25,11 @@ from .kinds import asked_kinds
 from .known import KNOWN, binarized, open_known
 from .reading import Reading
 from .schema import Schema
+from .spill import ParquetCells, Spill
+from .stored import Cache
 from .table import Picked, open_table
 from .text import read_text
-from .words import count, reason
+from .words import count
 
 ARRAY_NAME = re.compile(r"\.(npy|npz|idx|idx\.gz)$|-idx\d-[a-z]+(\.gz)?$")
 TABLE_NAME = re.compile(r"\.(csv|tsv|txt|arff)(\.gz)?$|\.parquet$")
@@ -55,6 +57,7 @@ def open_source(
     fit: str | None = None,
     skip_bad: bool = False,
     binarize: str | None = None,
+    cache: str = "auto",
     schema: Schema | None = None,
 ) -> Dataset:
     """Return the rows of a source, checked, with what was decided in `notes`.
@@ -68,6 +71,8 @@ def open_source(
     condition  "label", and columns of a table, "label,age": what a conditional model is given beside x
     skip_bad   leave out images that cannot be read, with a note; else they are refused
     binarize "stochastic", "threshold", "fixed" (MNIST's published draw) or "none"
+    cache    where rows of more than 1 GB are kept on the disk: "auto" (the user's cache folder), "off", or a folder,
+             which then takes rows of any size; see `data.stored`
     schema   the schema of a model: the source is then new data for it, columns are matched by name, and what is not
              given here is read as the model's data were
     the others: see `Reading`
@@ -104,7 +109,7 @@ def open_source(
     reading = Reading.of(() if schema is None else schema.reading, **how)
     named = frozenset(name for name, value in given.items() if value is not None)
     kinds = asked_kinds(column, columns_file)
-    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named, kinds)
+    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named, kinds, Cache.asked(cache))
     data = _open_path(source, asked) if isinstance(source, (str, Path)) else _open_object(source, asked)
     if schema is not None:
         data = data if data.schema is schema else _known_under(data, schema, str(source))
@@ -153,7 +158,9 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
         return _open_array_file(path, key, asked)
     if lower.endswith(".parquet"):
         asked.only("parquet files", "tables", "tables and arrays")
-        return _open_frame(_read_parquet(path), stem(path), path.name, asked)
+        how = (asked.columns, asked.drop, asked.kinds)
+        spill = None if asked.cache is None else Spill(asked.cache, path, *how)
+        return _open_cells(stem(path), ParquetCells(path, asked.reading), asked, spill)
     if TABLE_NAME.search(lower):
         asked.only("tables", "tables", "text tables", "tables and arrays")
         declared: dict[str, Kind] = {}
@@ -197,15 +204,6 @@ def _label_array(labels: Any) -> NDArray[Any] | None:
     if path.suffix == ".npz":
         return pick(path, read_npz(path), key)[0]
     return read_npy(path) if path.suffix == ".npy" else read_idx(path)
-
-
-def _read_parquet(path: Path) -> Any:
-    import polars as pl
-
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as parquet: {reason(error)}.") from None
 
 
 def _open_object(source: Any, asked: Asked) -> Dataset:
@@ -256,8 +254,8 @@ def _open_frame(source: Any, name: str, shown: str, asked: Asked) -> Dataset:
     return _open_cells(name, FrameCells(shown, frame, asked.reading), asked)
 
 
-def _open_cells(name: str, cells: Cells, asked: Asked) -> Dataset:
-    data = open_table(name, cells, asked.columns, asked.drop, asked.schema, asked.kinds)
+def _open_cells(name: str, cells: Cells, asked: Asked, spill: Spill | None = None) -> Dataset:
+    data = open_table(name, cells, asked.columns, asked.drop, asked.schema, asked.kinds, spill)
     labels = None if isinstance(asked.labels, str) else asked.labels
     if labels is None:
         return data

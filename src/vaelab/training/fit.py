@@ -65,7 +65,7 @@ def optimise(
 def time_per_step(model: nn.Module, objective: Objective, train: Rows, settings: Settings, steps: int = 10) -> float:
     """Return the seconds that one training step takes, measured on a copy of the model."""
     run = _Run(copy.deepcopy(model), copy.deepcopy(objective), train, None, settings, lambda record, history: None)
-    index = torch.arange(min(settings.batch_size, len(train)), device=train.data.device)
+    index = torch.arange(min(settings.batch_size, len(train)), device=train.device)
     for step in range(steps + 2):
         if step == 2:
             start = time.perf_counter()
@@ -100,7 +100,7 @@ class _Run:
         self.valid = None if valid is None else valid.drawn(settings.seed)
         self.settings, self.report, self.keeper, self.ranks = settings, report, keeper, ranks
         refuse_coupled(model, objective, ranks)
-        device = train.data.device
+        device = train.device
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
@@ -124,8 +124,11 @@ class _Run:
 
     def _begin(self) -> None:
         """Let parts and objective start from data."""
-        pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
-        x = self.train.drawn(self.settings.seed).at(pick.to(self.train.data.device)).x
+        if self.train.store is None:
+            pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
+            x = self.train.drawn(self.settings.seed).at(pick).x
+        else:  # in random order already
+            x = self.train.first(START).drawn(self.settings.seed).at(slice(None)).x
         with torch.no_grad():
             for part in [*self.model.modules(), self.objective]:
                 if isinstance(part, (Conditional, Objective)):
@@ -211,10 +214,10 @@ class _Run:
         totals, norms = [], []
         for owner, (_, parameters) in self.optimisers.items():
             loss = losses[owner]
-            own = torch.autograd.grad(
+            local = torch.autograd.grad(
                 batch.share.mean(loss), parameters, retain_graph=len(losses) > 1, allow_unused=True
             )
-            gradients = self.ranks.added(own, parameters)
+            gradients = self.ranks.added(local, parameters)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = gradient
             totals.append(batch.share.sum(wide(loss.detach())))
@@ -309,7 +312,7 @@ class _Run:
     def _capture(self) -> Tree:
         """Return everything that the next step depends on; not copied."""
         state = {**self.state.tree(), "seconds": self.seconds}
-        noise = {"device": self.train.data.device.type, "state": self.noise.generator.get_state()}
+        noise = {"device": self.train.device.type, "state": self.noise.generator.get_state()}
         return {"state": state, "now": self._snapshot(), "noise": noise}
 
     def _restore(self, kept: Tree) -> None:
@@ -317,11 +320,11 @@ class _Run:
         put_back(kept["now"], self.model, self.objective, self.optimisers)
         steps = self.state.total_steps
         self.state = State.of(kept["state"])
-        begun, here = kept["noise"]["device"], self.train.data.device.type
+        begun, here = kept["noise"]["device"], self.train.device.type
         if begun == here:
             self.noise.generator.set_state(kept["noise"]["state"])
         else:
-            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.data.device))
+            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.device))
             self.history.notes.append(f"begun on {begun}, went on with other noise on {here}.")
         if self.state.batch_size == self.settings.batch_size:
             self.state.total_steps = steps  # --epochs may be another now

@@ -22,7 +22,7 @@ def validation_bound(
     """
     samples = max(1, min(100, draws // len(rows)))
     rows = rows.drawn(seed)
-    device = rows.data.device
+    device = rows.device
     noise = Noise(stream(seed, "validation", device))
     bound, reconstruction = (wide(torch.zeros((), device=device)) for _ in range(2))
     with torch.no_grad():
