@@ -18,7 +18,7 @@ from test_training import equal, state
 from vaelab import recipes
 from vaelab.data import open_source, stored
 from vaelab.data.stored import Cache, store
-from vaelab.errors import EnvironmentFault
+from vaelab.errors import DataError, EnvironmentFault
 from vaelab.noise import Noise
 from vaelab.plan import plan_run
 from vaelab.training import ALONE, Ranks, Rows, Settings, optimise, validation_bound
@@ -143,6 +143,93 @@ def test_a_run_finds_its_rows_again(table: Path, monkeypatch: pytest.MonkeyPatch
     assert run(["train", "t.parquet", *how, "--out", "a"]) == 0
     assert load("a").evaluate(samples=5).rows == 100
     assert plan_run("t.parquet", ids="name", cache="cache").splits.train.store is not None
+
+
+# ---- arrays and images
+
+
+@pytest.mark.parametrize("kind", ["real", "gaps", "integers", "binary", "grey", "colour first", "two grey levels"])
+def test_arrays_are_those_of_the_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BLOCK", 1000)
+    monkeypatch.setattr(stored, "BUCKET", 3000)
+    draw = np.random.default_rng(0)
+    x = {
+        "real": draw.normal(size=(301, 4, 3)).astype(np.float32),
+        "gaps": np.where(draw.random((301, 5)) < 0.1, np.nan, draw.normal(size=(301, 5))),
+        "integers": draw.integers(-3, 9, (301, 5), dtype=np.int16),
+        "binary": draw.integers(0, 2, (301, 5)).astype(np.float64),
+        "grey": draw.integers(0, 256, (301, 6, 5), dtype=np.uint8),
+        "colour first": draw.integers(0, 256, (301, 3, 6, 5), dtype=np.uint8),
+        "two grey levels": 255 * draw.integers(0, 2, (301, 6, 5), dtype=np.uint8),
+    }[kind]
+    np.save(tmp_path / "x.npy", x)
+    labels = draw.integers(0, 3, 301)
+    memory = open_source(tmp_path / "x.npy", labels=labels, cache="off")
+    disk = open_source(tmp_path / "x.npy", labels=labels, cache=str(tmp_path / "cache"))
+    assert disk.store is not None
+    back = np.argsort(disk.numbers)
+    assert torch.equal(disk.x[back].double().nan_to_num(-9), memory.x.double().nan_to_num(-9))
+    assert disk.x.dtype == memory.x.dtype
+    assert (disk.observed is None) == (memory.observed is None)
+    assert disk.labels[back].tolist() == memory.labels.tolist()
+    for name in ("layout", "shape", "values", "low", "high"):
+        assert getattr(disk.schema, name) == getattr(memory.schema, name), name
+    assert disk.notes[:-1] == memory.notes
+
+
+def test_what_is_no_such_array_is_said_as_ever(tmp_path: Path) -> None:
+    x = np.ones((20, 3))
+    x[7, 1] = np.inf
+    np.save(tmp_path / "x.npy", x)
+    for cache in ("off", str(tmp_path / "cache")):
+        with pytest.raises(DataError, match=r"row 8 entry \[1\] is inf"):
+            open_source(tmp_path / "x.npy", cache=cache)
+    for number, bad in enumerate((np.full((20, 3), np.nan), np.arange(20), np.full((2, 3), 2**60))):
+        np.save(tmp_path / f"{number}.npy", bad)
+        said = []
+        for cache in ("off", str(tmp_path / "cache")):
+            with pytest.raises(DataError) as error:
+                open_source(tmp_path / f"{number}.npy", cache=cache)
+            said.append(str(error.value))
+        assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("kind", ["grey", "mixed", "deep"])
+def test_images_are_decoded_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr(stored, "BLOCK", 1000)
+    monkeypatch.setattr(stored, "BUCKET", 1500)
+    draw, folder = np.random.default_rng(0), tmp_path / "photos"
+    for number in range(40):
+        place = folder / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        shape = (6, 5, 3) if kind == "mixed" and number > 9 else (6, 5)
+        high = 65535 if kind == "deep" else 255
+        pixels = draw.integers(0, high, shape).astype(np.uint16 if kind == "deep" else np.uint8)
+        Image.fromarray(pixels).save(place / f"{number:02}.png")
+    (folder / "a" / "bad.png").write_bytes(b"no image")
+    memory = open_source(folder, skip_bad=True, cache="off")
+    disk = open_source(folder, skip_bad=True, cache=str(tmp_path / "cache"))
+    back = np.argsort(disk.numbers)
+    assert torch.equal(disk.x[back], memory.x)
+    assert disk.ids[back].tolist() == memory.ids.tolist()
+    assert disk.labels[back].tolist() == memory.labels.tolist()
+    assert set(memory.notes) == set(disk.notes) - {disk.store.note}
+    assert disk.schema.describe() == memory.schema.describe()
+
+    def refuse(*arguments):
+        raise AssertionError("decoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vaelab.data.images.read_image", refuse)
+        assert open_source(folder, skip_bad=True, cache=str(tmp_path / "cache")).digest == disk.digest
+    rows = Rows(disk)
+    batches = list(rows.shuffled(7, torch.Generator().manual_seed(0), Noise.seeded(0)))
+    assert torch.cat([batch.index for batch in batches]).sort().values.tolist() == list(range(40))
+    assert torch.equal(batches[0].x, Rows(disk.take(batches[0].index)).at(slice(None)).x)
+    with pytest.raises(DataError, match="1 of 41 images cannot be read"):
+        open_source(folder, cache=str(tmp_path / "cache"))
 
 
 # ---- writing

@@ -23,6 +23,7 @@ from .images import open_folder
 from .kinds import Asked as Kind
 from .kinds import asked_kinds
 from .known import KNOWN, binarized, open_known
+from .large import large_array
 from .reading import Reading
 from .schema import Schema
 from .spill import ParquetCells, Spill
@@ -148,7 +149,7 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
     path, key = _split_key(str(source))
     if path.is_dir():
         asked.only("folders of images", "folders of images")
-        return open_folder(path, asked.reading, asked.schema, skip_bad=asked.skip_bad)
+        return open_folder(path, asked.reading, asked.schema, skip_bad=asked.skip_bad, cache=asked.cache)
     lower = path.name.lower()
     if not path.exists():
         hint = "Check the path." if "." in lower or "/" in str(source) else suggest(str(source), KNOWN).strip()
@@ -190,6 +191,10 @@ def _open_array_file(path: Path, key: str | None, asked: Asked) -> Dataset:
             return data
         official = array_dataset(name, test, data.schema, own_test, inf_as_missing=missing)
         return replace(data, test=replace(official, notes=()), notes=(*data.notes, "x_test is the official test part."))
+    if path.suffix.lower() == ".npy" and asked.cache is not None and asked.schema is None:
+        large = large_array(asked.cache, path, name, given, inf_as_missing=missing)
+        if large is not None:
+            return large
     x = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     return array_dataset(name, x, asked.schema, given, inf_as_missing=missing)
 

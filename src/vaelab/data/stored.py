@@ -12,7 +12,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +69,12 @@ class Mapped:
 
 
 class Stored:
-    """The open cache of a source: x (N, *shape), numbers (N,), observed (N, *shape) or None."""
+    """The open cache of a source: x (N, *shape), numbers (N,), observed (N, *shape) or None; what was `told` of it."""
 
     def __init__(self, folder: Path) -> None:
         facts = json.loads((folder / WHOLE).read_text())
         shape = (facts["rows"], *facts["shape"])
-        self.folder = folder
+        self.folder, self.told = folder, facts["told"]
         self.parts = [Mapped(folder / "rows", facts["dtype"], shape), Mapped(folder / "numbers", "int64", shape[:1])]
         if facts["missing"]:
             self.parts.append(Mapped(folder / "observed", "bool", shape))
@@ -130,22 +130,38 @@ def source_key(path: Path, *how: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def store(cache: Cache, key: str, rows: int, dtype: Any, shape: tuple[int, ...], blocks: Blocks) -> Stored:
+def folder_key(folder: Path, files: Sequence[str], *how: Any) -> str:
+    """Return the name of files in a folder and of how they are read, as `source_key`."""
+    total = hashlib.sha256(json.dumps([str(folder.resolve()), *map(str, how)]).encode())
+    for file in files:
+        facts = (folder / file).stat()
+        total.update(json.dumps([file, facts.st_size, facts.st_mtime_ns]).encode())
+    return total.hexdigest()[:24]
+
+
+def find(cache: Cache, key: str) -> Stored | None:
+    """Return the cache named `key`; None where it is not there."""
+    return Stored(cache.folder / key) if (cache.folder / key / WHOLE).exists() else None
+
+
+def store(
+    cache: Cache, key: str, rows: int, dtype: Any, shape: tuple[int, ...], blocks: Blocks, told: Any = None
+) -> Stored:
     """Return the cache named `key`, made of blocks of rows (n, *shape) and their numbers (n,) where it is not there.
 
-    There are `rows` of them, or fewer.
+    There are `rows` of them, or fewer. `told` is kept beside them, as JSON.
 
     The order is random, and the same for the same rows: each row goes to a random one of some files, each of which is
     then put in random order. Takes the memory of one such file. Raises EnvironmentFault where it cannot be written.
     """
     folder = cache.folder / key
-    if not (folder / WHOLE).exists():
+    if (found := find(cache, key)) is None:
         try:
             cache.folder.mkdir(parents=True, exist_ok=True)
             _sweep(cache.folder, key)
             name = f"{key}.{os.getpid()}."
             with tempfile.TemporaryDirectory(prefix=name, dir=cache.folder, ignore_cleanup_errors=True) as place:
-                _write(Path(place), rows, np.dtype(dtype), shape, blocks)
+                _write(Path(place), rows, np.dtype(dtype), shape, blocks, told)
                 try:
                     os.rename(place, folder)
                 except OSError:
@@ -156,7 +172,7 @@ def store(cache: Cache, key: str, rows: int, dtype: Any, shape: tuple[int, ...],
             raise EnvironmentFault(
                 f"the cache {cache.folder} cannot be written: {error.strerror or error}. Make room, or use --cache DIR."
             ) from error
-    return Stored(folder)
+    return found or Stored(folder)
 
 
 def _sweep(place: Path, key: str) -> None:
@@ -168,7 +184,7 @@ def _sweep(place: Path, key: str) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(place: Path, rows: int, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Blocks) -> None:
+def _write(place: Path, rows: int, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Blocks, told: Any) -> None:
     width = int(np.prod(shape)) * dtype.itemsize
     order = torch.Generator().manual_seed(0)
     scratch = place / "buckets"
@@ -207,7 +223,7 @@ def _write(place: Path, rows: int, dtype: np.dtype[Any], shape: tuple[int, ...],
             file.flush()
             os.fsync(file.fileno())
     scratch.rmdir()
-    facts = {"rows": rows, "shape": shape, "dtype": dtype.str, "missing": missing}
+    facts = {"rows": rows, "shape": shape, "dtype": dtype.str, "missing": missing, "told": told}
     if not missing:
         (place / "observed").unlink()
     write_durably(place / WHOLE, json.dumps(facts).encode())
