@@ -33,13 +33,14 @@ def fit(blocks: Blocks, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
         total += torch.nansum(x, 0)
         low = torch.minimum(low, torch.where(seen, x, math.inf).amin(0))
         high = torch.maximum(high, torch.where(seen, x, -math.inf).amax(0))
-    loc = total / number.clamp(min=1)
+    number = number.clamp(min=1)
+    loc = total / number
     squares, lows, highs = torch.zeros_like(loc), torch.zeros_like(number), torch.zeros_like(number)
     for x in blocks():
         squares += torch.where(~torch.isnan(x), x - loc, 0.0).square().sum(0)
         lows += (x == low).sum(0)
         highs += (x == high).sum(0)
-    scale = (squares / number.clamp(min=1)).sqrt()
+    scale = (squares / number).sqrt()
     overflow = torch.nonzero(~torch.isfinite(scale))
     if len(overflow):
         place = tuple(overflow[0].tolist())

@@ -8,6 +8,7 @@ from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
 from .settings import Settings
 from .state import History, Keeper
+from .step import pays
 from .trouble import memory_said
 from .validate import validation_bound
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_memory",
     "memory_said",
     "optimise",
+    "pays",
     "rehearse",
     "steps_per_epoch",
     "time_per_step",
