@@ -114,7 +114,7 @@ class TrainOptions:
     skip_bad: bool = False
     """Leave out images that cannot be read; else they are refused."""
     cache: str = "auto"
-    """Where the rows of a table of more than 1 GB are kept on the disk: auto (the user's cache folder), off, or a
+    """Where rows of more than 1 GB are kept on the disk: auto (the user's cache folder), off, or a
     folder, which then takes rows of any size."""
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from test_training import equal, state
 from vaelab import recipes
-from vaelab.data import open_source, stored
+from vaelab.data import large_text, open_source, stored
 from vaelab.data.stored import Cache, store
 from vaelab.errors import DataError, EnvironmentFault
 from vaelab.noise import Noise
@@ -143,6 +143,53 @@ def test_a_run_finds_its_rows_again(table: Path, monkeypatch: pytest.MonkeyPatch
     assert run(["train", "t.parquet", *how, "--out", "a"]) == 0
     assert load("a").evaluate(samples=5).rows == 100
     assert plan_run("t.parquet", ids="name", cache="cache").splits.train.store is not None
+
+
+# ---- text
+
+
+CELLS = ("a,b,name,,when", '1.5,2,"x, y",0,2024-05-01', "-1,NA,z,1,2024-05-02", '3,4,"two\nlines",2,2024-05-03', "",
+         '0.25,7,z,3,2024-06-01')  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_text_is_read_part_by_part(name: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gzip
+
+    monkeypatch.setattr(large_text, "PART", 150)
+    monkeypatch.setattr("vaelab.data.arrays.PIECE", 64)
+    monkeypatch.setattr(stored, "BLOCK", 400)
+    lines = [CELLS[0], *(CELLS[1 + i % 5] for i in range(400))]
+    text = (end.join(lines) + end).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    how = {"drop": "when,name,column4"} if end == "\n" else {}
+    memory = open_source(tmp_path / name, cache="off", **how)
+    disk = open_source(tmp_path / name, cache=str(tmp_path / "cache"), **how)
+    assert disk.store is not None
+    back = np.argsort(disk.numbers)
+    assert torch.equal(disk.x[back].nan_to_num(-9), memory.x.nan_to_num(-9))
+    assert disk.numbers[back].tolist() == memory.row_numbers.tolist()
+    assert disk.schema.describe() == memory.schema.describe()
+    assert disk.schema.columns == memory.schema.columns
+    assert disk.notes[:-1] == memory.notes
+    assert not list((tmp_path / "cache").glob("text.*")), "scratch files are left"
+
+
+def test_faults_of_text_are_said_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_text, "PART", 150)
+    monkeypatch.setattr("vaelab.data.arrays.PIECE", 64)
+    good = ["a,b,c", *(f"{i},{i + 1},{i + 2}" for i in range(300))]
+    for line, words in (
+        ("1,2", "row .* has 2 fields, expected 3"),
+        ("1,2,3,4", "fields"),
+        ("1,two,3", "row 201 holds"),
+    ):
+        lines = [*good[:201], line, *good[201:]]
+        (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+        with pytest.raises(DataError, match=words):
+            open_source(tmp_path / "t.csv", cache=str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").iterdir())
 
 
 # ---- arrays and images

@@ -24,6 +24,7 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 DATA_KEYS = ("x_train", "x", "images", "data")
 LABEL_KEYS = ("y_train", "y", "labels", "y_test")
 WIDEST_GRID = 1024
+PIECE = 2**20  # bytes of a file that are read together
 LARGEST_COUNT = 2**24  # float32 holds every whole number up to here
 
 
@@ -33,7 +34,7 @@ def read_parts(path: Path) -> Iterator[bytes]:
         with open(path, "rb") as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:
-                while part := file.read(2**20):
+                while part := file.read(PIECE):
                     yield part
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EnvironmentFault
-from .stored import Cache, Stored, block_of, store
+from .stored import Cache, Stored, block_of, full, store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +61,7 @@ class Scratch:
             self.cache.folder.mkdir(parents=True, exist_ok=True)
             self.file = tempfile.TemporaryFile(dir=self.cache.folder, buffering=0)
         except OSError as error:
-            raise self._full(error) from error
+            raise full(self.cache, error) from error
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -74,7 +73,7 @@ class Scratch:
         try:
             self.end += self.file.write(raw)
         except OSError as error:
-            raise self._full(error) from error
+            raise full(self.cache, error) from error
         return Kept(self.file.fileno(), image.mode, image.size, start, len(raw))
 
     def store(self, key: str, images: Sequence[Kept], pixels: Pixels, told: Any) -> Stored:
@@ -88,9 +87,3 @@ class Scratch:
                 yield part, np.arange(start + 1, start + len(part) + 1)
 
         return store(self.cache, key, len(images), first.dtype, first.shape, blocks, told)
-
-    def _full(self, error: OSError) -> EnvironmentFault:
-        return EnvironmentFault(
-            f"the cache {self.cache.folder} cannot be written: {error.strerror or error}. "
-            "Make room, or use --cache DIR."
-        )

@@ -24,6 +24,7 @@ from .kinds import Asked as Kind
 from .kinds import asked_kinds
 from .known import KNOWN, binarized, open_known
 from .large import large_array
+from .large_text import TextColumns, is_large
 from .reading import Reading
 from .schema import Schema
 from .spill import ParquetCells, Spill
@@ -164,6 +165,12 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
         return _open_cells(stem(path), ParquetCells(path, asked.reading), asked, spill)
     if TABLE_NAME.search(lower):
         asked.only("tables", "tables", "text tables", "tables and arrays")
+        if ".arff" not in lower and asked.cache and asked.schema is None and is_large(path, asked.reading, asked.cache):
+            how = (asked.columns, asked.drop, asked.kinds)
+            with TextColumns(asked.cache, path, asked.reading) as columns:
+                cells = TextCells(path.name, columns, asked.reading)
+                data = _open_cells(stem(path), cells, asked, Spill(asked.cache, path, *how))
+            return replace(data, notes=(*columns.notes, *data.notes))
         declared: dict[str, Kind] = {}
         if ".arff" in lower:
             frame, notes, declared = read_arff(path, asked.reading)

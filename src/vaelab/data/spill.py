@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, EnvironmentFault
+from ..errors import DataError
 from .arrays import grid_of
 from .columns import Column, FrameCells
 from .dataset import Dataset
 from .reading import Reading
 from .schema import Schema, Values
-from .stored import Cache, Mapped, block_of, source_key, store
+from .stored import Cache, Mapped, block_of, full, source_key, store
 from .words import count, reason, some
 
 
@@ -92,10 +92,7 @@ class Spill:
                 file.flush()
                 kept = Mapped(Path(file.name), np.float64, column.values.shape)
         except OSError as error:
-            raise EnvironmentFault(
-                f"the cache {self.cache.folder} cannot be written: {error.strerror or error}. "
-                "Make room, or use --cache DIR."
-            ) from error
+            raise full(self.cache, error) from error
         self.columns.append(kept)
         return replace(column, values=kept.array)
 

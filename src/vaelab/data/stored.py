@@ -158,7 +158,7 @@ def store(
     if (found := find(cache, key)) is None:
         try:
             cache.folder.mkdir(parents=True, exist_ok=True)
-            _sweep(cache.folder, key)
+            sweep(cache.folder, key)
             name = f"{key}.{os.getpid()}."
             with tempfile.TemporaryDirectory(prefix=name, dir=cache.folder, ignore_cleanup_errors=True) as place:
                 _write(Path(place), rows, np.dtype(dtype), shape, blocks, told)
@@ -169,13 +169,18 @@ def store(
                         raise
             sync_folder(cache.folder)
         except OSError as error:
-            raise EnvironmentFault(
-                f"the cache {cache.folder} cannot be written: {error.strerror or error}. Make room, or use --cache DIR."
-            ) from error
+            raise full(cache, error) from error
     return found or Stored(folder)
 
 
-def _sweep(place: Path, key: str) -> None:
+def full(cache: Cache, error: OSError) -> EnvironmentFault:
+    """Return what is said of a cache that cannot be written."""
+    return EnvironmentFault(
+        f"the cache {cache.folder} cannot be written: {error.strerror or error}. Make room, or use --cache DIR."
+    )
+
+
+def sweep(place: Path, key: str) -> None:
     """Remove what a process that is gone left half written."""
     for old in place.glob(f"{key}.*"):
         try:
