@@ -291,7 +291,7 @@ def test_runs_are_drawn_side_by_side(browser: Any, digits: Served) -> None:
     digits.explored.runs = [{"name": n, "rate": r, "distortion": d} for n, r, d in (("a", 3, 90), ("b<b>", 1, 110))]
     watched = Watched(browser, digits, "desktop")
     assert watched.page.locator("#runs circle").count() == 2
-    assert watched.page.locator("#runs text").last.inner_text() == "b<b>"
+    assert watched.page.locator("#runs text").last.text_content() == "b<b>"
     digits.explored.runs = []
     watched.close()
 
