@@ -128,7 +128,8 @@ HOVER = """async () => {
   for (let i = 0; i < 60; i++) {
     performance.clearMarks('hover-shown');
     const start = performance.now();
-    map.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + 60 + 5 * i, clientY: box.top + 90 + 3 * i }));
+    const to = { clientX: box.left + 60 + 5 * i, clientY: box.top + 90 + 3 * i };
+    map.dispatchEvent(new PointerEvent('pointermove', to));
     while (!performance.getEntriesByName('hover-shown').length) await new Promise((go) => setTimeout(go));
     waits.push(performance.getEntriesByName('hover-shown')[0].startTime - start);
   }
