@@ -42,7 +42,7 @@ def slowly(d: AutoregressiveBernoulli, x: Tensor) -> Tensor:
             for place, (dy, dx) in enumerate(before):
                 if i + dy >= 0 and 0 <= j + dx < width:
                     hidden += d.kernel[:, place] * x[i + dy, j + dx]
-            logit = (hidden.clamp(min=0) * d.head).sum() + d.bias
+            logit = (hidden * hidden.sigmoid() * d.head).sum() + d.bias
             total += (x[i, j] * logit - torch.nn.functional.softplus(logit)).item()
     return torch.tensor(total, dtype=F64)
 

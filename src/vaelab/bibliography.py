@@ -10,6 +10,7 @@ BURDA = "Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (a
 ADAM = "Kingma & Ba 2015, Adam: A Method for Stochastic Optimization (ICLR)"
 _FLOWS = "Rezende & Mohamed 2015, Variational Inference with Normalizing Flows (ICML)"
 _IAF = "Kingma et al. 2016, Improved Variational Inference with Inverse Autoregressive Flow (NIPS)"
+_HIDDEN = "Ipsen, Mattei & Frellsen 2021, not-MIWAE: Deep Generative Modelling with Missing not at Random Data (ICLR)"
 _VQ = "van den Oord, Vinyals & Kavukcuoglu 2017, Neural Discrete Representation Learning (NIPS)"
 _VAMP = "Tomczak & Welling 2018, VAE with a VampPrior (AISTATS)"
 _SPHERE = "Davidson, Falorsi, De Cao, Kipf & Tomczak 2018, Hyperspherical Variational Auto-Encoders (UAI)"
@@ -102,6 +103,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "rae": ("Ghosh et al. 2020, From Variational to Deterministic Autoencoders (ICLR)",),
         "dip": ("Kumar, Sattigeri & Balakrishnan 2018, Variational Inference of Disentangled Latent Concepts (ICLR)",),
         "wake-sleep": ("Hinton, Dayan, Frey & Neal 1995, The Wake-Sleep Algorithm (Science 268)",),
+        "monte-carlo-em": (KINGMA, "Neal 2011, MCMC using Hamiltonian Dynamics (Handbook of Markov Chain Monte Carlo)"),
         "reweighted-wake-sleep": ("Bornschein & Bengio 2015, Reweighted Wake-Sleep (ICLR)",),
         "score": ("Mnih & Gregor 2014, Neural Variational Inference and Learning in Belief Networks (ICML)",),
         "vimco": ("Mnih & Rezende 2016, Variational Inference for Monte Carlo Objectives (ICML)",),
@@ -122,6 +124,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "conv": (),
         "resnet": ("He, Zhang, Ren & Sun 2016, Identity Mappings in Deep Residual Networks (ECCV)",),
     },
+    "missingness": {"self-masking": (_HIDDEN,)},
     "refine": {
         "gradient-steps": ("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",),
         "riemannian": ("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",),

@@ -183,3 +183,30 @@ class Given(Noise):
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Return the next tensor; its maker vouches that it is U(0, 1)."""
         return self._take(shape)
+
+
+class Recorded(Noise):
+    """Draws from another noise, and keeps what was drawn: `values`, and in `draws` the kind, shape and type of each.
+
+    >>> one = Recorded(Noise.seeded(0))
+    >>> torch.equal(one.uniform((2, 5), torch.zeros(1)), one.values[0]), one.draws[0][:2]
+    (True, ('uniform', (2, 5)))
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise, self.generator = noise, noise.generator
+        self.values: list[Tensor] = []
+        self.draws: list[tuple[str, tuple[int, ...], Tensor]] = []
+
+    def _keep(self, kind: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        self.values.append(getattr(self.noise, kind)(shape, like))
+        self.draws.append((kind, tuple(shape), like.new_empty(0)))
+        return self.values[-1]
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) of shape (K, B, *event)."""
+        return self._keep("normal", shape, like)
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1) of shape (K, B, *event)."""
+        return self._keep("uniform", shape, like)

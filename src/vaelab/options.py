@@ -39,6 +39,8 @@ class TrainOptions:
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None
     """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
+    missingness: str | None = None
+    """p(s | x) of which entries go missing: self-masking:direction=high (default: it does not depend on x)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None
@@ -54,19 +56,22 @@ class TrainOptions:
     lr: float | None = None
     """Peak learning rate of Adam (default: 0.003), after a short rise and before a cosine decay to 0."""
     decay: str | None = None
-    """cosine or none."""
+    """cosine, staged (eight stages, each three times as long as the one before, down to a tenth) or none."""
     clip: float | None = None
     """Largest norm of the gradient (default: none)."""
     patience: int | None = None
     """Reports without a better validation bound before training stops (default: 20)."""
-    validation: float | str = 0.1
-    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights."""
+    validation: float | str | None = None
+    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights (default: 0.1;
+    0 by recipes that fill gaps)."""
     seed: int = 0
     """Seed of the initial weights, the split, the order and the noise."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None
     """Threads of the processor (default: all cores); the same count gives the same bits."""
+    compile: str = "auto"
+    """Make one graph of a training step: auto (where a long run earns it back), on or off; the last bits may differ."""
     binarize: str | None = None
     """How grey images become 0/1: stochastic, fixed (MNIST only), threshold, none."""
     columns: str | None = None

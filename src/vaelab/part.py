@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +64,15 @@ class Part(nn.Module):
     other parts) and its tensors. A tensor argument must be registered as a buffer of the same name.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ()  # of the arguments; looked up once, since every pass asks for them
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        cls._names = tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
     def arguments(self) -> dict[str, Any]:
         """Return the constructor arguments by name, as they stand."""
-        return {
-            name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"
-        }
+        return {name: getattr(self, name) for name in self._names}
 
     def extra_repr(self) -> str:
         """Show the plain arguments; modules and tensors show themselves."""

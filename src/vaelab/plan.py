@@ -31,6 +31,7 @@ from .training import (
     check_memory,
     memory_said,
     optimise,
+    pays,
     rehearse,
     steps_per_epoch,
     time_per_step,
@@ -62,6 +63,7 @@ class Plan:
             f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
+        compiled = ", a compiled step" if pays(self.settings, len(train), self.device) else ""
         kinds = train.schema.kinds and parts["likelihood"].name == "columns"
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
@@ -70,10 +72,10 @@ class Plan:
             f"model    {self.recipe.name}, {self.latent_dims} latent dimensions, {parameters:,} parameters",
             f"         p(z) {parts['prior']}   q(z | x) {parts['posterior']}   objective {parts['objective']}"
             + f"   network {parts['network']}"
-            + (f"   refine {parts['refine']}" if "refine" in parts else ""),
+            + "".join(f"   {role} {parts[role]}" for role in ("refine", "missingness") if role in parts),
             f"         p(x | z) {'columns' if kinds else parts['likelihood']}, because {self.reason}",
             *described(train.schema),
-            f"device   {self.device.type}, {threads} threads, seed {self.settings.seed}",
+            f"device   {self.device.type}, {threads} threads{compiled}, seed {self.settings.seed}",
         ]
         notes = train.notes
         if self.latent_dim > train.schema.dims:
@@ -168,6 +170,7 @@ class Plan:
             "first_bad": history.first_bad,
             "settings": {k: v for k, v in vars(self.settings).items() if v is not None},
             "threads": torch.get_num_threads(),
+            "compiled": bool(history.compiled),
             "torch": str(torch.__version__),
         }
 
@@ -211,8 +214,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
     schema = splits.schema
     if chosen.augment and schema.layout != "image":
         raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
-    # a column of categories is many numbers
-    usual = min(20, max(2, schema.dims if schema.kinds else schema.dims // 4))
+    usual = recipe.usual_latent_dim(schema.dims, bool(schema.kinds))
     latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
 
     settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
@@ -241,7 +243,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
 
 def _asked(options: TrainOptions) -> dict[str, Any]:
     """Return the settings of training that were asked for."""
-    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed")
+    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed", "compile")
     return {name: value for name in named if (value := getattr(options, name)) is not None}
 
 

@@ -26,7 +26,7 @@ def causal(radius: int) -> int:
 
 
 class AutoregressiveBernoulli(FixedPointMoments):
-    """P(x) = prod_i P(x_i | x_<i), logit_i = b + sum_w head_w relu(given_wi + sum_j kernel_wj x_j), j before i, near.
+    """P(x) = prod_i P(x_i | x_<i), logit_i = b + sum_w head_w silu(given_wi + sum_j kernel_wj x_j), j before i, near.
 
     Pixels come row by row; near is at most `radius` rows above and columns beside; outside the image x is 0. Shapes:
     given (*batch, W, H, V), kernel (W, causal(radius)), head (W,), b (). The batch shape is (*batch, H, V): log_prob of
@@ -57,7 +57,7 @@ class AutoregressiveBernoulli(FixedPointMoments):
         window = functional.pad(self.kernel, (0, self.radius + 1)).unflatten(1, (1, self.radius + 1, -1))
         flat = self._padded(x.reshape(-1, 1, *x.shape[-2:]))
         seen = functional.conv2d(flat, window).reshape(*x.shape[:-2], -1, *x.shape[-2:])
-        hidden = torch.relu(self.given + seen)
+        hidden = functional.silu(self.given + seen)
         return (self.head @ hidden.flatten(-2)).unflatten(-1, x.shape[-2:]) + self.bias
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class AutoregressiveBernoulli(FixedPointMoments):
             for j in range(width):
                 window = x[..., i : i + self.radius + 1, j : j + 2 * self.radius + 1].flatten(-2)
                 seen = window[..., : self.kernel.shape[1]] @ self.kernel.T
-                logit = torch.relu(self.given[..., i, j] + seen) @ self.head + self.bias
+                logit = functional.silu(self.given[..., i, j] + seen) @ self.head + self.bias
                 x[..., i + self.radius, j + self.radius] = (u[..., i, j] < torch.sigmoid(logit)).to(x)
         return x[..., self.radius :, self.radius : self.radius + width]
 

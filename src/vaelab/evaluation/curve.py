@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..training import History
+from ..training.schedules import spent
 
 FEWEST = 12  # reports: the last quarter is then three of them, the fewest whose median is not one lucky draw
-
-
-def spent(progress: float, decay: str) -> float:
-    """Return the share of all the learning rate that is spent at this progress: its schedule's integral."""
-    return progress + math.sin(math.pi * progress) / math.pi if decay == "cosine" else progress
 
 
 def still_rising(history: History, setup: Mapping[str, Any]) -> float | None:
@@ -28,8 +24,8 @@ def still_rising(history: History, setup: Mapping[str, Any]) -> float | None:
         return None
     decay, warm = setup.get("decay", "cosine"), setup.get("warmup", 0)
     curves = [[(spent(r["progress"], decay), _finite(r.get("loss"), -1)) for r in known if r.get("step", 0) >= warm]]
-    if all("elbo" in record for record in known):
-        curves.append([(spent(r["progress"], decay), _finite(r["elbo"], 1)) for r in known])
+    if all("bound" in record for record in known):
+        curves.append([(spent(r["progress"], decay), _finite(r["bound"], 1)) for r in known])
     shares = [_late_share(points) for points in curves if len(points) >= FEWEST]
     return min((share for share in shares if share is not None), default=None)
 
@@ -63,10 +59,10 @@ def setback(history: History, setup: Mapping[str, Any]) -> float | None:
 
 def fallen(history: History) -> tuple[float, int, int] | None:
     """Return how far below its best the validation bound ended, in nats, and the epochs of best and last value."""
-    if history.best is None or "elbo" not in history.best or "elbo" not in history.records[-1]:
+    if history.best is None or "bound" not in history.best or "bound" not in history.records[-1]:
         return None
-    last = _finite(history.records[-1]["elbo"], 1)
-    return history.best["elbo"] - last, history.best["epoch"], history.records[-1]["epoch"]
+    last = _finite(history.records[-1]["bound"], 1)
+    return history.best["bound"] - last, history.best["epoch"], history.records[-1]["epoch"]
 
 
 def travelled(history: History, setup: Mapping[str, Any]) -> float | None:
@@ -76,8 +72,6 @@ def travelled(history: History, setup: Mapping[str, Any]) -> float | None:
         return None
     steps, warmup = last["step"], min(setup.get("lr_warmup", 0), last["step"])
     mean = spent(last["progress"], setup.get("decay", "cosine")) / last["progress"]
-    if setup.get("decay", "cosine") == "cosine":
-        mean /= 2
     return setup["lr"] * mean * (steps - warmup / 2)
 
 

@@ -126,7 +126,7 @@ def _decoder(model: nn.Module, rows: Rows) -> dict[str, Any]:
             z = terms.z.roll(1, 1)  # every row gets its neighbour's code
             batch = rows.at(slice(0, len(rows)))
             px = likelihood(z) if batch.condition is None else likelihood(z, batch.condition)
-            swapped = Terms(terms.x, z, terms.q, terms.p, px, terms.observed)
+            swapped = Terms(terms.x, z, terms.q, terms.p, px, terms.observed, filled=terms.filled, ps=terms.ps)
             found["own_code"] = (terms.log_px - swapped.log_px).double().mean().item()
         mean = terms.px.mean[0].double()
         if bool(torch.isfinite(mean).all()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..part import Part
 from ..shapes import Float
+from .affine import Affine
 
 
 class Block(Part):
@@ -30,7 +31,7 @@ class Block(Part):
         self.middle = nn.Conv2d(width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, made, 1)
         self.skip = nn.Identity() if given == made else nn.Conv2d(given, made, 1)
-        self.beside = nn.Linear(condition, width) if condition else None
+        self.beside = Affine(condition, width) if condition else None
 
     def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:
         """Map images of shape `inputs` to images of shape `outputs`."""
@@ -64,7 +65,7 @@ class Pixels(Part):
         super().__init__()
         self.inputs, self.outputs, self.axis, self.condition = tuple(inputs), tuple(outputs), axis, condition
         made = [n for i, n in enumerate(self.outputs) if i not in (axis, axis + 1)]
-        self.map = nn.Linear(self.inputs[0] + condition, math.prod(made))
+        self.map = Affine(self.inputs[0] + condition, math.prod(made))
         self.made = made
 
     def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:
@@ -91,7 +92,7 @@ class Learned(Part):
         super().__init__()
         self.outputs, self.condition = tuple(outputs), condition
         self.value = nn.Parameter(torch.zeros(self.outputs))
-        self.map = nn.Linear(condition, math.prod(self.outputs), bias=False) if condition else None
+        self.map = Affine(condition, math.prod(self.outputs), bias=False) if condition else None
 
     def forward(self, x: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """Return b, or b + W condition."""

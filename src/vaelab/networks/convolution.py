@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import UsageError, suggest
 from ..part import Part
 from ..shapes import Float
+from .affine import Affine
 from .linear import Shape, as_shape
 from .mlp import ACTIVATIONS
 
@@ -78,7 +79,7 @@ class Convolutional(Part):
         act = ACTIVATIONS[activation]
         dense: list[nn.Module] = []
         for fan_in, fan_out in pairwise(steps):
-            dense += [nn.Linear(fan_in, fan_out), act()]
+            dense += [Affine(fan_in, fan_out), act()]
         self.dense = nn.Sequential(*dense[:-1])
 
     def stack(self, stage: Callable[[int, int, tuple[int, int], bool], nn.Module]) -> None:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..part import Part
 from ..shapes import Float
+from .affine import Affine
 
 Shape = int | Sequence[int]
 
@@ -39,7 +40,7 @@ class Linear(Part):
     def __init__(self, inputs: Shape, outputs: Shape, condition: int = 0) -> None:
         super().__init__()
         self.inputs, self.outputs, self.condition = as_shape(inputs), as_shape(outputs), condition
-        self.map = nn.Linear(math.prod(self.inputs) + condition, math.prod(self.outputs))
+        self.map = Affine(math.prod(self.inputs) + condition, math.prod(self.outputs))
 
     def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:
         """Map x of shape (*lead, *inputs) to (*lead, *outputs)."""

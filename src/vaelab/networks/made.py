@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UsageError
 from ..part import Part
 from ..shapes import Float
+from .affine import Affine, affine
 
 
 class MADE(Part):
@@ -32,8 +32,8 @@ class MADE(Part):
         if min(dims, outputs, hidden) < 1:
             raise UsageError(f"MADE: dims, outputs and hidden must be at least 1, got {dims}, {outputs}, {hidden}.")
         self.dims, self.outputs, self.hidden, self.context, self.reverse = dims, outputs, hidden, context, reverse
-        self.first, self.last = nn.Linear(dims, hidden), nn.Linear(hidden, dims * outputs)
-        self.read = nn.Linear(context, hidden, bias=False) if context else None
+        self.first, self.last = Affine(dims, hidden), Affine(hidden, dims * outputs)
+        self.read = Affine(context, hidden, bias=False) if context else None
         number = torch.arange(dims, 0, -1) if reverse else torch.arange(1, dims + 1)
         unit = torch.arange(hidden) % dims
         self.register_buffer("into", number <= unit[:, None], persistent=False)
@@ -41,7 +41,7 @@ class MADE(Part):
 
     def forward(self, z: Float[Tensor, "*lead D"], context: Tensor | None = None) -> Float[Tensor, "*more D out"]:
         """Map z of shape (*lead, D) to (*more, D, outputs), `more` being lead broadcast against that of the context."""
-        h = F.linear(z, self.first.weight * self.into, self.first.bias)
+        h = affine(z, self.first.weight * self.into, self.first.bias)
         if self.read is not None:
             h = h + self.read(context)
-        return F.linear(h.relu(), self.last.weight * self.out, self.last.bias).unflatten(-1, (self.dims, self.outputs))
+        return affine(h.relu(), self.last.weight * self.out, self.last.bias).unflatten(-1, (self.dims, self.outputs))

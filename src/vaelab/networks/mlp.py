@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import UsageError, suggest
 from ..part import Part
 from ..shapes import Float
+from .affine import Affine
 from .linear import Shape, as_shape, flatten
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -50,7 +51,7 @@ class MLP(Part):
         widths = [math.prod(self.inputs) + condition, *self.hidden, math.prod(self.outputs)]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+            layers += [Affine(fan_in, fan_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Float[Tensor, ...], condition: Float[Tensor, "*lead C"] | None = None) -> Float[Tensor, ...]:

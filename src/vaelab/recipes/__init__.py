@@ -18,6 +18,7 @@ from .layers import ladder as ladder
 from .layers import very_deep as very_deep
 from .likelihoods import pixel_vae as pixel_vae
 from .missing import miwae_missing as miwae_missing
+from .missing import not_miwae as not_miwae
 from .objectives import aae as aae
 from .objectives import beta_tc_vae as beta_tc_vae
 from .objectives import ciwae as ciwae
@@ -27,6 +28,7 @@ from .objectives import factor_vae as factor_vae
 from .objectives import info_vae as info_vae
 from .objectives import iwae_dreg as iwae_dreg
 from .objectives import miwae as miwae
+from .objectives import monte_carlo_em as monte_carlo_em
 from .objectives import ms_ssim_vae as ms_ssim_vae
 from .objectives import piwae as piwae
 from .objectives import rae_gp as rae_gp

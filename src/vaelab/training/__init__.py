@@ -7,6 +7,7 @@ from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
 from .settings import Settings
 from .state import History, Keeper
+from .step import pays
 from .trouble import memory_said
 from .validate import validation_bound
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_memory",
     "memory_said",
     "optimise",
+    "pays",
     "rehearse",
     "steps_per_epoch",
     "time_per_step",

@@ -9,22 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..conditional import Conditional
-from ..errors import TrainingError, UsageError
+from ..errors import EnvironmentFault, TrainingError, UsageError
 from ..models import Model
-from ..noise import Noise, stream
+from ..noise import Given, Noise, Recorded, stream
 from ..objectives import Objective
-from ..part import wide
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
-from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
+from .state import History, Keeper, State, Tree, copied, one_optimiser_each, put_back, snapshot
+from .step import Compiled, Step, differentiate, pays
 from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
 
 START = 2000  # rows that parts may start from
+Kept = list[tuple[Tensor, Tensor]]  # a buffer, and what it was
 
 
 def optimise(
@@ -98,7 +99,9 @@ class _Run:
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
-        self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
+        self.optimisers = one_optimiser_each(objective.owners(model), settings, device)
+        self.owned = {owner: parameters for owner, (_, parameters) in self.optimisers.items()}
+        self.graph: Compiled | None = None
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
         # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
         self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
@@ -139,6 +142,10 @@ class _Run:
     def loop(self) -> None:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
+        if self.history.compiled is None:
+            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places
+            plain = bool(self.updating) or self.objective.reads_index
+            self.history.compiled = not plain and pays(settings, len(self.train), self.train.data.device)
         self.model.train()
         while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
@@ -182,44 +189,60 @@ class _Run:
         settings, state = self.settings, self.state
         rate = learning_rate(settings.lr, self.progress, state.step, warmup=settings.lr_warmup, decay=settings.decay)
         before = [(buffer, buffer.clone()) for buffer in self.moving]
-        losses, terms = self.objective(
-            self.model,
-            batch.x,
-            noise=self.noise,
-            step=state.step,
-            observed=batch.observed,
-            condition=batch.condition,
-        )
+        made = self._made(batch, before)
         if not self.looked:
             self.moving, self.looked = [buffer for buffer, old in before if not torch.equal(buffer, old)], True
         state.step += 1
-        totals, norms = [], []
         for owner, (_, parameters) in self.optimisers.items():
-            loss = losses[owner]
-            gradients = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
-            for parameter, gradient in zip(parameters, gradients):
+            for parameter, gradient in zip(parameters, made.gradients[owner]):
                 parameter.grad = gradient
-            totals.append(wide(loss.detach()).sum())
-            norms.append(nn.utils.get_total_norm([g for g in gradients if g is not None]))
-        # the one look at the device in a step
-        total, norm = torch.stack([sum(totals[1:], totals[0]), wide(sum(norms[1:], norms[0]))]).tolist()
+        total, norm = made.summary.tolist()  # the one look at the device in a step
         if fault := state.watch.fault(total / len(batch.x), norm):
-            for buffer, old in before:
-                buffer.copy_(old)
-            self._undone(
-                fault, what_is_wrong(fault, terms, losses, self.model), rows_at_fault(batch, losses, self.train.names)
-            )
+            _put_back(before)
+            if made.terms is None:
+                made = self._as_it_stands(batch, Given(made.numbers or []))
+                _put_back(before)
+            assert made.terms is not None
+            what = what_is_wrong(fault, made.terms, made.losses, self.model)
+            self._undone(fault, what, rows_at_fault(batch, made.losses, self.train.names))
             return None
-        for (optimiser, parameters), own in zip(self.optimisers.values(), norms):
+        for owner, (optimiser, parameters) in self.optimisers.items():
             if settings.clip is not None:
-                nn.utils.clip_grads_with_norm_(parameters, settings.clip, own)
+                nn.utils.clip_grads_with_norm_(parameters, settings.clip, made.norms[owner])
             for group in optimiser.param_groups:
                 group["lr"] = rate * state.rate
             optimiser.step()
         for part in self.updating:
-            part.update(terms)
+            assert made.terms is not None
+            part.update(made.terms)
         state.bad_in_a_row = 0
         return total
+
+    def _made(self, batch: Batch, before: Kept) -> Step:
+        """Return the losses and gradients of a batch, of the usual size by the compiled graph if there is to be one."""
+        if not self.history.compiled or len(batch.x) != min(self.state.batch_size, len(self.train)):
+            return self._as_it_stands(batch, self.noise)
+        if self.graph is not None:
+            return self.graph(batch, self.noise, self.state.step)
+        numbers = Recorded(self.noise)
+        plain = self._as_it_stands(batch, numbers)
+        _put_back(before)
+        graph = Compiled(self.model, self.objective, self.owned)
+        try:
+            made = graph.first(batch, numbers, self.state.step, plain)
+        except Exception as error:  # of a compiler anything may come; a fault of the model's own showed above
+            why = " ".join(str(error).split())[:200]
+            if self.settings.compile == "on":
+                raise EnvironmentFault(f"this training cannot be compiled: {why} Use --compile off.") from error
+            self.history.notes.append(f"not compiled, which costs time only: {why}")
+            self.history.compiled = False
+            _put_back(before)
+            return self._as_it_stands(batch, Given(numbers.values))
+        self.graph = graph
+        return made
+
+    def _as_it_stands(self, batch: Batch, noise: Noise) -> Step:
+        return differentiate(self.model, self.objective, self.owned, batch, noise, self.state.step)
 
     def _undone(self, fault: str, what: str, rows: list[int | str]) -> None:
         """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
@@ -252,6 +275,7 @@ class _Run:
         for parameter in [*self.model.parameters(), *self.objective.parameters()]:
             parameter.grad = None
         state.batch_size //= 2
+        self.graph = None  # it was of batches of another size
         if self.epochs:
             later = (self.epochs - state.epoch - 1) * steps_per_epoch(rows, state.batch_size)
             state.total_steps = state.step + steps_per_epoch(rows - state.row, state.batch_size) + later
@@ -267,11 +291,12 @@ class _Run:
         better = sound = loss is not None  # an epoch without a step is no candidate
         if self.valid is not None:
             self.model.eval()
-            elbo, reconstruction, kl = validation_bound(self.model, self.valid, seed=self.settings.seed)
+            weighed = self.objective.samples if self.objective.weighs else 0
+            judged = validation_bound(self.model, self.valid, seed=self.settings.seed, weighed=weighed)
             self.model.train()
-            record |= {"elbo": elbo, "reconstruction": reconstruction, "kl": kl}
-            sound &= math.isfinite(elbo)
-            better = sound and (self.history.best is None or elbo > self.history.best["elbo"])
+            record |= judged._asdict()
+            sound &= math.isfinite(judged.bound)
+            better = sound and (self.history.best is None or judged.bound > self.history.best["bound"])
         if better:
             self.history.best = record
             if self.valid is not None:
@@ -313,3 +338,8 @@ class _Run:
             parameter.grad = None
         self.model.eval()
         self.history.seconds = self.seconds
+
+
+def _put_back(before: Kept) -> None:
+    for buffer, old in before:
+        buffer.copy_(old)

@@ -1,0 +1,66 @@
+"""The compiled step, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+from vaelab.networks import affine
+from vaelab.training.adam import Adam
+
+
+def test_a_compiled_step_keeps_every_promise_of_the_eager_one() -> None:
+    pytest.importorskip("torch._inductor.cpp_builder").get_cpp_compiler()
+    script = Path(__file__).with_name("compiled.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:vaelab", str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert not done.returncode, done.stderr[-2000:]
+
+
+def test_both_matrix_libraries_give_the_same_product_and_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By oneDNN as AMD's processors have it, whatever this one is; twice differentiated; relative to float64."""
+    monkeypatch.setattr(affine, "ONEDNN", True)
+    monkeypatch.setattr(affine, "WORTH", 0)
+    calls, real = [], affine._Product.apply
+    monkeypatch.setattr(affine._Product, "apply", lambda *given: calls.append(1) or real(*given))
+    truth = torch.randn(3, 11, 5), torch.randn(7, 5), torch.randn(7)
+    wide, narrow = ([t.to(kind, copy=True).requires_grad_() for t in truth] for kind in (torch.float64, torch.float32))
+    for exact, value in zip(slopes(linear, wide), slopes(affine.affine, narrow)):
+        assert value.shape == exact.shape
+        assert ((value - exact).abs().max() / exact.abs().max()).item() < 2e-6
+    assert calls
+
+
+def slopes(product, given):
+    y = product(*given)
+    first = torch.autograd.grad(y.sin().sum(), given, create_graph=True)
+    return [y, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), given)]
+
+
+def test_the_optimiser_is_torch_s_to_the_bit() -> None:
+    """Mixed with parameters that have no gradient at some steps."""
+    ours, theirs = ([torch.nn.Parameter(torch.full((shape,), 0.5)) for shape in (3, 7, 1)] for _ in range(2))
+    optimisers = Adam(ours, lr=0.1, fused=True), torch.optim.Adam(theirs, lr=0.1, fused=True)
+    for step in range(9):
+        for i, pair in enumerate(zip(ours, theirs)):
+            slope = None if (step + i) % 3 == 0 else torch.randn(pair[0].shape)
+            for parameter in pair:
+                parameter.grad = slope
+        for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = 0.1 / (step + 1)
+            optimiser.step()
+    for a, b in zip(ours, theirs):
+        assert torch.equal(a, b)
+        assert all(
+            torch.equal(optimisers[0].state[a][name], optimisers[1].state[b][name]) for name in ("step", "exp_avg")
+        )
