@@ -8,6 +8,7 @@ control holds.
 """
 
 import argparse
+import ast
 import concurrent.futures
 import hashlib
 import json
@@ -19,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "evidence.md"
 CODE = ROOT / "src" / "vaelab" / "experiments"
+MEASURING = [ROOT / "src" / "vaelab" / "evaluation" / name for name in ("rules.py", "quadrature.py")]
 LEAST = 0.9  # share of seeds for which a card must hold
 MESS = (  # what the experiments show, and do not claim
     "card 8: an autoencoder with a Gaussian fitted to its codes may cover more of the data than the VAE. It lacks a "
@@ -31,10 +33,21 @@ MESS = (  # what the experiments show, and do not claim
 
 
 def version(card: int) -> str:
-    """A digest of what a card's figures come from, as far as it stands in the folder of the experiments."""
-    own = next(CODE.glob(f"card_{card:02d}_*.py"))
-    shared = (file for file in CODE.glob("*.py") if not file.name.startswith(("card_", "__", "picture")))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in [own, *sorted(shared)])).hexdigest()[:12]
+    """A digest of what a card's figures come from: its file and what that imports of the experiments and the rules."""
+    files, todo = set(), [next(CODE.glob(f"card_{card:02d}_*.py"))]
+    while todo:
+        file = todo.pop()
+        if file in files or file.name in ("picture.py", "__init__.py"):
+            continue
+        files.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found = [folder.with_suffix(".py")] if node.module else []
+            found += [folder / f"{name.name}.py" for name in node.names]
+            todo += [path for path in found if path.is_file() and (path.parent == CODE or path in MEASURING)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
 
 
 def one(card: int, seed: int, control: bool) -> dict[str, object]:

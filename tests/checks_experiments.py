@@ -10,8 +10,9 @@ import torch
 from exact import check, close, f64, generator, normal
 from vaelab.errors import UsageError
 from vaelab.evaluation import Estimate
+from vaelab.evaluation.quadrature import log_evidence
+from vaelab.evaluation.rules import hermite, legendre, trapezoid
 from vaelab.experiments import lab
-from vaelab.experiments.grid import hermite, legendre, log_evidence, trapezoid
 from vaelab.experiments.linear import Process, exact_noise
 from vaelab.experiments.nearest import coverage, density, distances
 from vaelab.networks import PerRow

@@ -13,7 +13,7 @@ from vaelab import likelihoods
 from vaelab.conditional import Conditional
 from vaelab.models import VAE, Terms
 from vaelab.networks import Linear
-from vaelab.noise import Given
+from vaelab.noise import Given, Noise
 from vaelab.objectives import (
     DIP,
     IWAE,
@@ -24,6 +24,7 @@ from vaelab.objectives import (
     Capacity,
     CombinedIWAE,
     Factor,
+    MonteCarloEM,
     Objective,
     PartialIWAE,
     Renyi,
@@ -178,6 +179,34 @@ def wake_and_sleep_by_enumeration() -> None:
     model.posterior.network.register_forward_pre_hook(lambda _, given: met.append(given[0]))
     WakeSleep()(model, rows, noise=Given([noise_of(awake)[None], *dream]), step=0, observed=seen)
     assert (met[-1][:, 1] == 0).all(), "a dream is not masked as its row is"
+
+
+@check
+def chains_of_monte_carlo_em() -> None:
+    """At the exact posterior chains stay there; each draw serves five visits; every row has its own chain."""
+    o = linear()
+    n = 2000
+    x, source = (o.m + normal(1, 5, seed=8)).expand(n, 5), Noise.seeded(3)
+    objective = MonteCarloEM(2, leapfrog=3).double()
+    objective.start(x, n)
+    objective.log_step.fill_(0.4)  # so long that some are refused
+    index, first = torch.arange(n).flip(0), None
+    for visit in range(16):
+        losses, terms = objective(o.model, x, noise=source, step=visit, index=index)
+        close(losses["generative"], -(terms.log_px + terms.log_pz)[0], what="p")
+        close(objective.codes[index], terms.z[0], what="the chains that are kept")
+        close(losses["recognition"], -o.model.posterior(x).log_prob(terms.z)[0], what="q")
+        objective.log_step.fill_(0.4)
+        if visit % 5:
+            close(terms.z, first, what="a draw serves five visits")
+        else:
+            assert first is None or not torch.equal(terms.z, first), "the fifth visit moves no chain"
+        first = terms.z
+    q = o.model.posterior(x[:1])  # exact
+    z = objective.codes
+    for power, truth in ((1, q.mean), (2, q.variance + q.mean**2)):
+        moment, error = (z**power).mean(0), (z**power).std(0) / n**0.5
+        assert ((moment - truth[0]).abs() < 5 * error).all(), f"moment {power}: {moment}, {truth[0]}"
 
 
 @check

@@ -48,6 +48,7 @@ LAYERS = (
     "comparison_picture",
     "comparison",
     "experiments",
+    "reproductions",
     "web",
     "study",
     "cli",

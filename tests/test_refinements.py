@@ -59,7 +59,7 @@ def test_leapfrog_by_hand() -> None:
 def test_leapfrog_with_tempering_has_the_jacobian_that_the_weights_say() -> None:
     model, x = refined(refinements.Hamiltonian(Q, leapfrog=2, step=0.3, tempering=0.3)), tensor(TRUTH.sample(1))
     q0 = model.posterior(x)
-    evolved = model.refine(q0, model._log_joint(x, q0, None, None), noise())
+    evolved = model.refine(q0, model.log_joint(x, q0, None, None), noise())
 
     def both(v: Tensor) -> Tensor:
         """(z_0, r_0) -> (z_K, r_K), the steps run once more."""

@@ -27,7 +27,7 @@ def evolved(**arguments: float) -> Geodesic:
     model = VAE(prior=plain.prior, posterior=plain.posterior, likelihood=plain.likelihood, refine=refine).double()
     x = tensor(TRUTH.sample(1, seed=2))
     q0 = model.posterior(x)
-    made = refine(q0, model._log_joint(x, q0, None, None), noise())
+    made = refine(q0, model.log_joint(x, q0, None, None), noise())
     assert isinstance(made, Geodesic)
     return made
 

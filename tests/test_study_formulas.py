@@ -10,9 +10,11 @@ from exact import close, f64, generator
 from vaelab import recipes
 from vaelab.distributions import closed_form_kl
 from vaelab.evaluation import active_units, evidence_rows
+from vaelab.evaluation.quadrature import log_evidence
+from vaelab.evaluation.rules import hermite, trapezoid
 from vaelab.experiments import lab
-from vaelab.experiments.grid import hermite, log_evidence, trapezoid
 from vaelab.experiments.linear import Process
+from vaelab.experiments.nearest import coverage, distances
 from vaelab.noise import Noise
 from vaelab.study import bundled
 from vaelab.training import Rows
@@ -96,6 +98,72 @@ def test_card_4_5_and_17_two_gradients() -> None:
     # the bound itself: p(x, z) = N(z; 0, 1), whose bound is -KL, with slope -mu
     log_w = N01.log_prob(LINE) - torch.distributions.Normal(mu, sigma).log_prob(LINE)
     close(integral(weight * log_w * score), -mu, 1e-9, "score function of the bound")
+
+
+def test_card_6_each_principle_taken_away() -> None:
+    """z ~ N(0, 1), x | z ~ N(w z + m, s²), q = N(mu, sigma²): the bound in closed form, and by quadrature."""
+    states(
+        6, "z = μ(x) + σ(x) · ε", "−E_q[log p(x | z)] + KL(q(z | x) ‖ p(z))", "Without an encoder (q = prior) the rate"
+    )
+    x, w, m, s = f64([1.3, -0.4, 2.2]), f64(0.9), f64(0.3), 0.7
+
+    def bound(mu: torch.Tensor, sigma: float, prior: float = 1.0) -> torch.Tensor:
+        q = torch.distributions.Normal(mu.unsqueeze(-1), f64(sigma))
+        p, px = torch.distributions.Normal(f64(0.0), prior), torch.distributions.Normal(w * LINE + m, s)
+        log_w = px.log_prob(x.unsqueeze(-1)) + p.log_prob(LINE) - q.log_prob(LINE)
+        return integral(density(q, LINE) * log_w)
+
+    # no encoder: the squared error of every decode is that of a constant at best, the mean of the data
+    def error(w: float, m: torch.Tensor) -> torch.Tensor:
+        return integral(density(N01, LINE) * (x.unsqueeze(-1) - w * LINE - m).square()).mean()
+
+    close(error(0.0, x.mean()), x.var(correction=0), 1e-9, "squared error without an encoder")
+    close(error(0.4, x.mean()), x.var(correction=0) + 0.16, 1e-9, "with a decoder that listens")
+    assert error(0.0, x.mean() + 0.1) > error(0.0, x.mean())
+    # no noise: the bound falls with log sigma, without an end
+    mu = 0.5 * x
+    by_hand = torch.distributions.Normal(w * mu + m, s).log_prob(x) - 0.5 * (w * 0.3 / s) ** 2
+    kl = 0.5 * (mu**2 + 0.3**2 - math.log(0.3**2) - 1)
+    close(bound(mu, 0.3), by_hand - kl, 1e-9, "the loss")
+    for sigma in (0.1, 0.05):  # the reconstruction has a limit, the entropy has none
+        rest = 0.5 * (1 + w**2 / s**2) * (sigma**2 - (sigma / 2) ** 2)
+        close(bound(mu, sigma / 2) - bound(mu, sigma), torch.full((3,), -math.log(2)) + rest, 1e-9, "half of sigma")
+    # another prior: by the change of the KL
+    change = math.log(3) + 0.5 * (0.3**2 + mu**2) * (1 / 9 - 1)
+    close(bound(mu, 0.3) - bound(mu, 0.3, prior=3.0), change, 1e-9, "prior N(0, 9)")
+
+
+def test_card_8_the_loss_asks_about_codes_alone() -> None:
+    """Σ ‖x - g(f(x))‖² of the library's autoencoder; a decoder that differs off the codes has the same loss."""
+    states(8, "min over f, g of Σ_i ‖x_i − g(f(x_i))‖²", "The loss asks about g at the codes f(x_i) and nowhere else.")
+    model, objective = recipes.autoencoder((3,), 1, hidden=(4,), likelihood=f"gaussian:scale={0.5**0.5}")
+    model, x = model.double(), torch.randn(5, 3, generator=generator(4), dtype=lab.F64)
+    codes = model.posterior(x).mean
+    square = (x - model.decode(codes).mean).square().sum()
+    loss = objective(model, x, noise=Noise(generator(1)), step=0)[0]["model"].sum()
+    close(loss, square + 5 * 1.5 * math.log(math.pi), 1e-9, "loss, s² = 1/2")
+
+    def other(z: torch.Tensor) -> torch.Tensor:
+        return model.decode(z).mean + (z - codes.flatten()).prod(-1, keepdim=True)  # 0 at each code
+
+    close((x - other(codes)).square().sum(), square, 1e-9, "loss of another decoder")
+    far = torch.randn(100, 1, generator=generator(2), dtype=lab.F64)
+    assert (other(far) - model.decode(far).mean).abs().max() > 0.1
+
+
+def test_card_11_coverage_and_copies_by_hand() -> None:
+    states(11, "the share of real rows that have a draw nearer than their own fifth nearest real row")
+    real, made = (torch.randn(60, 2, generator=generator(seed), dtype=lab.F64) * s for seed, s in ((1, 1.0), (2, 0.4)))
+    covered = 0
+    for i in range(60):
+        own = sorted(math.dist(real[i].tolist(), real[j].tolist()) for j in range(60) if j != i)
+        covered += min(math.dist(real[i].tolist(), row.tolist()) for row in made) < own[4]
+    assert 0 < covered < 60
+    close(f64(coverage(real, made)), f64(covered / 60), 1e-12, "coverage")
+    near = [min(math.dist(a.tolist(), b.tolist()) for b in real) for a in made]
+    close(distances(made, real), f64(near), 1e-6, "distances to the nearest row")
+    assert coverage(real, real) == 1.0, "a generator that returns training rows is perfect by the first"
+    assert distances(real, real).max() < 1e-6, "and caught by the second"
 
 
 def test_card_7_the_best_decode_is_a_weighted_average() -> None:

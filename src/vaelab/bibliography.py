@@ -103,6 +103,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "rae": ("Ghosh et al. 2020, From Variational to Deterministic Autoencoders (ICLR)",),
         "dip": ("Kumar, Sattigeri & Balakrishnan 2018, Variational Inference of Disentangled Latent Concepts (ICLR)",),
         "wake-sleep": ("Hinton, Dayan, Frey & Neal 1995, The Wake-Sleep Algorithm (Science 268)",),
+        "monte-carlo-em": (KINGMA, "Neal 2011, MCMC using Hamiltonian Dynamics (Handbook of Markov Chain Monte Carlo)"),
         "reweighted-wake-sleep": ("Bornschein & Bengio 2015, Reweighted Wake-Sleep (ICLR)",),
         "score": ("Mnih & Gregor 2014, Neural Variational Inference and Learning in Belief Networks (ICML)",),
         "vimco": ("Mnih & Rezende 2016, Variational Inference for Monte Carlo Objectives (ICML)",),

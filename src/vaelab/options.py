@@ -56,7 +56,7 @@ class TrainOptions:
     lr: float | None = None
     """Peak learning rate of Adam (default: 0.003), after a short rise and before a cosine decay to 0."""
     decay: str | None = None
-    """cosine or none."""
+    """cosine, staged (eight stages, each three times as long as the one before, down to a tenth) or none."""
     clip: float | None = None
     """Largest norm of the gradient (default: none)."""
     patience: int | None = None

@@ -55,9 +55,11 @@ OBJECTIVES = {
     "learned-similarity": {"shape": (X,), "width": 5, "layers": 2, "samples": 2, "gamma": 0.4},
     "wake-sleep": {},
     "reweighted-wake-sleep": {"samples": 3},
+    "monte-carlo-em": {"leapfrog": 2, "acceptance": 0.8},
 }
 # their gradient is that of an estimator, not of the value that they return
-ESTIMATORS = ("elbo, stopped", "iwae, stopped", "iwae, dreg", "score", "vimco", "wake-sleep", "reweighted-wake-sleep")
+ESTIMATORS = ("elbo, stopped", "iwae, stopped", "iwae, dreg", "score", "vimco", "wake-sleep", "reweighted-wake-sleep",
+              "monte-carlo-em")  # fmt: skip
 WITHOUT_DENSITY = ("reconstruction", "adversarial", "mmd", "rae", "rae, gradient")  # work for a point mass
 
 

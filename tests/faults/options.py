@@ -53,7 +53,7 @@ out_of_range("--patience", "0", "patience is 0", "at least 1")
 out_of_range("--minutes", "0", "minutes is 0", "above 0")
 out_of_range("--clip", "0", "clip is 0", "above 0")
 out_of_range("--threads", "0", "threads", "at least 1")
-out_of_range("--decay", "linear", "decay is 'linear'", "cosine or none")
+out_of_range("--decay", "linear", "decay is 'linear'", "cosine, staged or none")
 out_of_range("--validation", "1.5", "validation is 1.5", "below 1")
 
 

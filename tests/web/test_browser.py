@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import PICTURES, opened_browser
 from served import NASTY, Served
-
-CHROMIUM = Path("/usr/bin/chromium")
-playwright_api = pytest.importorskip("playwright.sync_api", reason="browser tests: pip install playwright")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="browser tests: no /usr/bin/chromium (apt-get install)")
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 READY_TABLE = "document.documentElement.dataset.ready === 'yes' && document.querySelector('#row-shown table') !== null"
 READY = "document.documentElement.dataset.ready === 'yes' && document.querySelector('#pinned').children.length > 0"
 PIXELS = """id => { const c = document.querySelector('#' + id + ' canvas');
     return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0) }"""
-PICTURES = os.environ.get("VAELAB_SCREENSHOTS")  # a folder: what the tests saw is left there
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with opened_browser() as made:
         yield made
-        made.close()
 
 
 class Watched:

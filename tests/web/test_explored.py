@@ -92,7 +92,7 @@ def test_the_prior_is_told_in_closed_form_or_by_draws(digits: Served, table: Ser
 
 
 def test_a_table_s_cells_are_words_and_numbers(table: Served) -> None:
-    rows = table.client.post("/api/row", json={"number": 3}).json()["rows"]
+    rows = table.client.post("/api/row", json={"number": 3}).json()["found"]
     frame = table.run.frame(table.run.data()[0].take([3]).x)
     columns = table.explored.facts()["columns"]
     assert rows[0] == list(frame.select(columns).row(0))

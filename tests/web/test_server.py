@@ -22,9 +22,9 @@ from served import Served
 
 from vaelab.cli import run as command
 from vaelab.web import guard
-from vaelab.web.explorer import static
 from vaelab.web.guard import Refused
 from vaelab.web.latest import Latest
+from vaelab.web.pages import static
 
 
 def raw(port: int, request: bytes, *, wait: float = 5) -> tuple[int, bytes]:

@@ -51,10 +51,12 @@ COMMANDS = {
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "explore": "The latent space in the browser: point at a place, see its decode.",
+    "export": "The decoder in one file: the explorer as a page (.html), or for other programs (.onnx).",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
     "experiment": "What a card of the deck says, measured: claims that hold or do not, with a control.",
+    "reproduce": "Published figures and tables, ours beside theirs, in curves that are kept and gone on with.",
     "learn": "The study deck: nineteen cards, their experiments on a key, the next date by spaced repetition.",
 }
 

@@ -19,6 +19,7 @@ from ..models.vae import at_rows
 from ..noise import Noise, RowNoise, stream
 from ..part import evaluating, exact
 from ..refinements.base import gradients, plain
+from ..refinements.metropolis import move
 from ..shapes import Float
 from ..training import Batch, Rows
 from .evidence import NUMBERS
@@ -28,7 +29,6 @@ from .evidence import NUMBERS
 TARGET = 0.8
 TUNING = 100  # moves of the pilot, at least
 RATE = 0.2  # of the pilot's log step
-JITTER = 0.5  # a step of fixed length could go round a Gaussian in a circle
 STARTS = ("prior", "posterior")
 
 
@@ -61,26 +61,8 @@ class Bridge:
         return log_f.detach(), extra.detach(), slope
 
     def move(self, z: Tensor, beta: float, step: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-        """Return z after a Hamiltonian trajectory that leaves f_b as it is, its extra, and how likely it was accepted.
-
-        step (B,). Leapfrog steps keep volume and can be run backwards, so accepting by the change of energy is exact
-        (Neal 2011, section 3.2).
-        """
-        log_f, extra, slope = self.at(z, beta)
-        r = noise.normal(z.shape, z)
-        u, v = noise.uniform((*z.shape[:2], 2), z).unbind(-1)
-        h = (step * (1 - JITTER + 2 * JITTER * u)).unsqueeze(-1)
-        energy = log_f - 0.5 * r.square().sum(-1)
-        y, log_f_y, extra_y = z, log_f, extra
-        for _ in range(self.leapfrog):
-            r = r + 0.5 * h * slope
-            y = y + h * r
-            log_f_y, extra_y, slope = self.at(y, beta)
-            r = r + 0.5 * h * slope
-        gain = (log_f_y - 0.5 * r.square().sum(-1) - energy).nan_to_num(nan=-math.inf)
-        accept = v.log() < gain
-        z = torch.where(accept.unsqueeze(-1), y, z)
-        return z, torch.where(accept, extra_y, extra), gain.clamp(max=0).exp()
+        """Return z after a move that leaves f_b as it is, its extra, and how likely it was accepted; step (B,)."""
+        return move(lambda y: self.at(y, beta), z, step, self.leapfrog, noise)
 
 
 def ladder(temperatures: int) -> list[float]:

@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..training import History
+from ..training.schedules import spent
 
 FEWEST = 12  # reports: the last quarter is then three of them, the fewest whose median is not one lucky draw
-
-
-def spent(progress: float, decay: str) -> float:
-    """Return the share of all the learning rate that is spent at this progress: its schedule's integral."""
-    return progress + math.sin(math.pi * progress) / math.pi if decay == "cosine" else progress
 
 
 def still_rising(history: History, setup: Mapping[str, Any]) -> float | None:
@@ -76,8 +72,6 @@ def travelled(history: History, setup: Mapping[str, Any]) -> float | None:
         return None
     steps, warmup = last["step"], min(setup.get("lr_warmup", 0), last["step"])
     mean = spent(last["progress"], setup.get("decay", "cosine")) / last["progress"]
-    if setup.get("decay", "cosine") == "cosine":
-        mean /= 2
     return setup["lr"] * mean * (steps - warmup / 2)
 
 

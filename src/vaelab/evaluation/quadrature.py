@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
+from ..distributions import entries
 from ..errors import UsageError
-from ..models import Terms
+from ..models import VAE
 from ..part import evaluating, exact
 from ..shapes import Float
 from ..training import Rows
 from .annealed import checked
+from .rules import Rule, hermite, trapezoid
 
 POINTS, REACH = {1: 6001, 2: 301}, 9.0  # of the grid, in deviations of the prior
 NODES = {1: 240, 2: 120}  # of Gauss-Hermite
@@ -53,8 +54,7 @@ def quadrature(model: nn.Module, rows: Rows, *, seed: int = 0) -> Quadrature:
             p = vae.prior_at(given)
 
             def joint(z: Tensor) -> Tensor:
-                t = Terms(x, z, p, p, vae.decode(z, given), batch.observed)  # noqa: B023
-                return (t.log_px + t.log_pz)[:, 0]
+                return log_joint(vae, x, z, observed=batch.observed, condition=given)[:, 0]  # noqa: B023
 
             grid, mean, deviation = _grid(joint, p.mean.reshape(-1, dims)[0], p.stddev.reshape(-1, dims)[0])
             hermite = _hermite(joint, mean, deviation)
@@ -63,26 +63,44 @@ def quadrature(model: nn.Module, rows: Rows, *, seed: int = 0) -> Quadrature:
     return Quadrature(torch.stack(by_grid), torch.stack(apart))
 
 
+def log_joint(
+    model: VAE, x: Tensor, z: Tensor, *, observed: Tensor | None = None, condition: Tensor | None = None
+) -> Tensor:
+    """log p(x_n, z_m), (M, N), for x (N, *X) and z (M, D), or (M, N, D) where every row has nodes of its own."""
+    z = z if z.ndim == 3 else z.unsqueeze(1)
+    single = entries(model.decode(z, condition))
+    each = single.log_prob(x)
+    if observed is not None:
+        if hasattr(single, "check_mask"):  # entries that depend on one another
+            single.check_mask(observed)
+        each = torch.where(observed, each, 0)
+    return each.flatten(2).sum(2) + model.prior_at(condition).log_prob(z)
+
+
+def log_evidence(model: VAE, x: Tensor, rule: Rule, rows: int = 50) -> Tensor:
+    """log p(x) = log of the integral of p(x, z) over z, (N,), by a rule on the latent space; few rows at a time."""
+    z, log_w = rule
+    with torch.no_grad():
+        return torch.cat([(log_joint(model, some, z) + log_w.unsqueeze(1)).logsumexp(0) for some in x.split(rows)])
+
+
 def _grid(joint: Callable[[Tensor], Tensor], mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the log of the integral, and mean and deviations of p(z | x), (Z,) each."""
-    axis = torch.linspace(-REACH, REACH, POINTS[len(mean)], dtype=torch.float64)
-    z = mean + deviation * torch.cartesian_prod(*[axis] * len(mean)).reshape(-1, len(mean))
-    cell = len(mean) * math.log(axis[1] - axis[0]) + deviation.log().sum()
+    u, log_w = trapezoid(REACH, POINTS[len(mean)], len(mean))
+    z = mean + deviation * u
     values = _joint(joint, z)
     share = values.softmax(0)
     centre = share @ z
-    return values.logsumexp(0) + cell, centre, (share @ (z - centre).square()).clamp(min=1e-12).sqrt()
+    total = (values + log_w).logsumexp(0) + deviation.log().sum()
+    return total, centre, (share @ (z - centre).square()).clamp(min=1e-12).sqrt()
 
 
 def _hermite(joint: Callable[[Tensor], Tensor], mean: Tensor, deviation: Tensor) -> Tensor:
-    """log of sum_i w_i f(m + s u_i) / N(u_i; 0, 1) * s, where sum_i w_i g(u_i) is E[g(u)], u ~ N(0, 1)."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES[len(mean)])
-    u = torch.cartesian_prod(*[torch.from_numpy(nodes)] * len(mean)).reshape(-1, len(mean))
-    log_w = torch.cartesian_prod(*[torch.from_numpy(np.log(weights))] * len(mean)).reshape(-1, len(mean)).sum(1)
-    # hermegauss sums to sqrt(2 pi), which is what N(u; 0, 1) would be divided by
-    values = _joint(joint, mean + deviation * u) + log_w + 0.5 * u.square().sum(1)
-    return values.logsumexp(0) + deviation.log().sum()
+    """log of E[f(m + s u) / N(u; 0, I)] + log s, u ~ N(0, I): the integral of f about m."""
+    u, log_w = hermite(NODES[len(mean)], len(mean))
+    log_normal = Normal(0.0, 1.0).log_prob(u).sum(1)
+    return (_joint(joint, mean + deviation * u) + log_w - log_normal).logsumexp(0) + deviation.log().sum()
 
 
 def _joint(joint: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    return torch.cat([joint(some.unsqueeze(1)) for some in z.split(BLOCK)])
+    return torch.cat([joint(some) for some in z.split(BLOCK)])

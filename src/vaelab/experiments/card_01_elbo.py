@@ -10,19 +10,22 @@ import torch
 from torch import Tensor
 
 from .. import recipes
+from ..evaluation.quadrature import log_evidence, log_joint
+from ..evaluation.rules import legendre, normal, trapezoid
 from ..models import VAE
 from ..objectives import elbo
 from ..training import History
 from . import lab
 from .base import Trial, experiment
-from .grid import hermite, legendre, log_evidence, log_joint, trapezoid
 from .picture import BLUE, PURPLE, VERMILION, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS, COLUMNS, LOOKS = 24, 6, 20
-NODES = {1: (401, 100, 40), 2: (101, 64, 14)}  # latents -> trapezoid, Hermite, Legendre (panels of 10): points an axis
+# latents -> nodes an axis of the rules about p(z) (trapezoid; panels of 10) and about q (the same). Networks of tanh
+# have poles near the line once their weights are large, so steps must be small: see rules.normal
+NODES = {1: ((2001, 200), (1201, 120)), 2: ((161, 22), (101, 10))}
 
 
 @dataclass
@@ -43,17 +46,17 @@ class Look:
 def look(model: VAE, x: Tensor, step: int, *, control: bool) -> Look:
     """Measure log p(x), ELBO and the KL to the posterior (in the control: to the prior) by three separate rules."""
     dims = model.latent_dim
-    dense, inside, panels = NODES[dims]
+    (dense, panels), (inside, inner) = NODES[dims]
     log_p = log_evidence(model, x, trapezoid(7.5, dense, dims))
     with torch.no_grad():
-        # the library's own bound, its expectation by Gauss-Hermite nodes in the place of noise
-        noise, log_weight = lab.at_nodes(*hermite(inside, dims), len(x))
+        # the library's own bound, its expectation by nodes in the place of noise
+        noise, log_weight = lab.at_nodes(*normal(7.0, inside, dims), len(x))
         terms = model.terms(x, samples=len(log_weight), noise=noise)
         terms.log_weight = log_weight
         bound = elbo(terms)
         # the KL on nodes around each q; the posterior is normalised by a rule of its own
         q = model.posterior(x)
-        u, log_w = legendre(-8.5, 8.5, panels // 2, 10, dims)
+        u, log_w = legendre(-7.0, 7.0, inner, 10, dims)
         z = q.mean + q.stddev * u.unsqueeze(1)
         log_q = q.log_prob(z)
         weight = (log_q + log_w.unsqueeze(1) + q.stddev.log().sum(-1)).exp()

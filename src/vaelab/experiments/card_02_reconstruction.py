@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from .. import recipes
+from ..evaluation.rules import hermite
 from ..models import VAE
 from ..noise import Noise
 from ..objectives import Reconstruction
 from . import lab
 from .base import Trial, experiment
-from .grid import hermite
 from .picture import BLUE, VERMILION, tidy
 
 if TYPE_CHECKING:

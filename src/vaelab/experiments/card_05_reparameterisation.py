@@ -13,11 +13,11 @@ from torch import Tensor
 from .. import networks, posteriors
 from ..conditional import bounded, unbounded
 from ..distributions import draw
+from ..evaluation.rules import legendre
 from ..noise import Noise
 from ..posteriors import Amortized
 from . import lab
 from .base import Trial, experiment
-from .grid import legendre
 from .picture import BLUE, VERMILION, tidy
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def measure(trial: Trial) -> None:
         if trial.control:
             x = permuted(x, trial.generator("permute"))
         model, objective = recipes.linear((COLUMNS,), LATENTS, likelihood=f"gaussian:scale={SIGMA}")
-        lab.train(model, x, steps=steps, objective=objective, batch_size=400, lr=0.03, seed=trial.seed)
+        lab.train(model, x, steps=2 * steps, objective=objective, batch_size=400, lr=0.05, seed=trial.seed)
         units.append(active_units(evidence_rows(model, Rows(lab.data_of(x)), samples=1).mean))
     trial.claim(
         f"{COLUMNS} columns made of d factors, linear model: active units = d, of {LATENTS} latents",

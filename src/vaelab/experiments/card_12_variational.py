@@ -14,12 +14,12 @@ from torch.distributions import Distribution
 from .. import networks, posteriors, priors
 from ..conditional import Conditional
 from ..evaluation import Estimate
+from ..evaluation.rules import Rule, legendre
 from ..models import VAE
 from ..noise import Noise
 from ..objectives import ELBO
 from . import lab
 from .base import Trial, experiment
-from .grid import Rule, legendre
 from .picture import BLUE, GREEN, PURPLE, VERMILION, tidy
 
 if TYPE_CHECKING:

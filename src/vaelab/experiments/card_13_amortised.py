@@ -11,18 +11,20 @@ from torch import Tensor
 from .. import networks, posteriors, recipes
 from ..conditional import Conditional
 from ..evaluation import Estimate
+from ..evaluation.quadrature import log_evidence
+from ..evaluation.rules import trapezoid
 from ..models import VAE
+from ..noise import Mirrored
 from ..objectives import ELBO
 from ..part import inference
 from . import lab
 from .base import Trial, experiment
-from .grid import log_evidence, trapezoid
 from .picture import GREY, VERMILION, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LATENTS, COLUMNS, ROWS, JUDGED = 2, 8, 10_000, 200
+LATENTS, COLUMNS, ROWS, JUDGED = 2, 8, 40_000, 400
 NEAR = 0.25  # nats
 SMALL, LARGE = (3,), (128, 128)  # hidden units of the encoders
 
@@ -47,17 +49,25 @@ def encoder(model: VAE, hidden: tuple[int, ...], trial: Trial, name: str) -> VAE
         x = model.generate(ROWS, noise=trial.noise(f"{name} rows"))
     network = networks.MLP(COLUMNS, 2 * LATENTS, hidden)
     amortised = with_posterior(model, posteriors.Gaussian(network, LATENTS))
-    steps = 6000 if trial.full else 900
+    steps = 8000 if trial.full else 1400
     lab.train(amortised, x, steps=steps, batch_size=250, lr=5e-3, seed=trial.seed)
     return amortised
 
 
-def row_by_row(model: VAE, x: Tensor, family: type[posteriors.Amortized], trial: Trial) -> VAE:
-    """Return the process with parameters of q optimised for each row."""
+def row_by_row(
+    model: VAE, x: Tensor, family: type[posteriors.Amortized], trial: Trial, start: VAE | None = None
+) -> VAE:
+    """Return the process with parameters of q optimised for each row, from 0 or from where a smaller family ended.
+
+    From there a row stays in the mode of its posterior that it had found: another one would add noise to a difference.
+    """
     table = networks.PerRow(len(x), family.outputs(LATENTS))
+    if start is not None:
+        found = lab.numbers(start.posterior).detach()
+        table.values.data[:, : found.shape[1]] = found
     best = with_posterior(model, family(table, LATENTS))
     steps = 2000 if trial.full else 300
-    return lab.ascend(best, x, steps=steps, noise=trial.noise("ascent"), objective=ELBO(samples=16), lr=0.1)
+    return lab.ascend(best, x, steps=steps, noise=Mirrored(trial.noise("ascent")), objective=ELBO(samples=16), lr=0.1)
 
 
 @experiment(
@@ -71,15 +81,13 @@ def measure(trial: Trial) -> None:
     truth = process(trial, "process")
     with torch.no_grad():
         x = truth.generate(JUDGED, noise=trial.noise("held-out"))
-    large = encoder(truth, LARGE, trial, "large")
-    if trial.control:
-        other = encoder(process(trial, "another process"), LARGE, trial, "another")
-        large = with_posterior(truth, other.posterior)
+    learned = process(trial, "another process") if trial.control else truth
+    large = with_posterior(truth, encoder(learned, LARGE, trial, "large").posterior)
     small = encoder(truth, SMALL, trial, "small")
     start = time.process_time()
     diagonal = row_by_row(truth, x, posteriors.Gaussian, trial)
     slow = time.process_time() - start
-    full = row_by_row(truth, x, posteriors.FullGaussian, trial)
+    full = row_by_row(truth, x, posteriors.FullGaussian, trial, start=diagonal)
     repeats, start = 50, time.process_time()
     with inference(large):
         for _ in range(repeats):

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from .. import recipes
 from ..evaluation import Estimate, evidence_rows
+from ..evaluation.quadrature import log_evidence, log_joint
+from ..evaluation.rules import trapezoid
 from ..models import VAE
 from ..training import Rows
 from . import lab
 from .base import Trial, experiment
-from .grid import log_evidence, log_joint, trapezoid
 from .linear import Process
 from .picture import BLUE, GREY, VERMILION, tidy
 

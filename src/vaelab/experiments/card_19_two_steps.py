@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from .. import recipes
+from ..evaluation.rules import hermite
 from ..models import VAE
 from . import lab
 from .base import Trial, experiment
-from .grid import hermite
 from .picture import BLUE, GREY, VERMILION, tidy
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ class VAE(Part):
             )
         noise = noise or fresh_noise(x)
         if self.refine is not None:
-            q = self.refine(q, self._log_joint(x, q, observed, condition), noise)
+            q = self.refine(q, self.log_joint(x, q, observed, condition), noise)
         z = draw(q, samples, noise)
         if gradient == "score":
             z = z.detach()
@@ -160,15 +160,15 @@ class VAE(Part):
             return x
         return torch.where(terms.observed, x, draw(terms.px, 1, OnePerDraw(noise))[0])
 
-    def _log_joint(self, x: Tensor, q: Distribution, observed: Tensor | None, condition: Tensor | None) -> LogJoint:
-        """Return z (K, B, Z) -> log p(x, z), (K, B)."""
+    def log_joint(self, x: Tensor, q: Distribution, observed: Tensor | None, condition: Tensor | None) -> LogJoint:
+        """Return z (K, B, Z) -> log p(x, z), (K, B); q only says what kind of draws z are."""
         x, observed, condition = plain(x), plain(observed), plain(condition)
 
-        def log_joint(z: Tensor) -> Tensor:
+        def at(z: Tensor) -> Tensor:
             t = Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed)
             return t.log_px + t.log_pz
 
-        return log_joint
+        return at
 
     def prior_at(self, condition: Tensor | None = None) -> Distribution:
         """Return p(z), or p(z | condition)."""

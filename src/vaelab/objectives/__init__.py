@@ -9,6 +9,7 @@ from .discrepancy import MMD, SlicedWasserstein, mmd, sliced_wasserstein
 from .importance import CombinedIWAE, MultiplyIWAE, PartialIWAE, Renyi, multiply_iwae, renyi
 from .learned_similarity import LearnedSimilarity
 from .moments import DIP
+from .monte_carlo_em import MonteCarloEM
 from .quantised import Quantised
 from .score import VIMCO, Score
 from .semisupervised import SemiSupervised
@@ -29,6 +30,7 @@ __all__ = [
     "CombinedIWAE",
     "Factor",
     "LearnedSimilarity",
+    "MonteCarloEM",
     "MultiplyIWAE",
     "Objective",
     "PartialIWAE",

@@ -30,7 +30,7 @@ def dreamt(
     return -model.posterior(x, condition).log_prob(z[0])
 
 
-class _TwoPhases(Objective):
+class TwoPhases(Objective):
     """What trains p(x, z), "generative", and q(z | x), "recognition", by losses of their own."""
 
     gradient = "score"
@@ -51,7 +51,7 @@ class _TwoPhases(Objective):
         return model
 
 
-class WakeSleep(_TwoPhases):
+class WakeSleep(TwoPhases):
     """Awake, p maximises E_q[log p(x, z)]; asleep, q maximises E_p[log q(z | x)] (Hinton et al. 1995).
 
     The generative loss is minus the sampled ELBO, whose gradient in p it has; what q follows is KL(p(z | x) || q) at
@@ -85,7 +85,7 @@ class WakeSleep(_TwoPhases):
         return {"generative": awake, "recognition": dreamt(vae, len(x), noise, observed, condition)}, terms
 
 
-class ReweightedWakeSleep(_TwoPhases):
+class ReweightedWakeSleep(TwoPhases):
     """p maximises log (1/K) sum_k w_k; q sum_k w~_k log q(z_k | x), or at dreams (Bornschein & Bengio 2015).
 
     `recognition`: "wake" (their eq. 11), "sleep" (eq. 12), or "both", the mean of the two.

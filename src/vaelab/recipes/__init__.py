@@ -28,6 +28,7 @@ from .objectives import factor_vae as factor_vae
 from .objectives import info_vae as info_vae
 from .objectives import iwae_dreg as iwae_dreg
 from .objectives import miwae as miwae
+from .objectives import monte_carlo_em as monte_carlo_em
 from .objectives import ms_ssim_vae as ms_ssim_vae
 from .objectives import piwae as piwae
 from .objectives import rae_gp as rae_gp

@@ -19,7 +19,7 @@ from ..objectives import Objective
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
-from .state import History, Keeper, State, Tree, copied, one_adam_each, put_back, snapshot
+from .state import History, Keeper, State, Tree, copied, one_optimiser_each, put_back, snapshot
 from .step import Compiled, Step, differentiate, pays
 from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
 from .validate import validation_bound
@@ -99,7 +99,7 @@ class _Run:
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
-        self.optimisers = one_adam_each(objective.owners(model), settings.lr, device)
+        self.optimisers = one_optimiser_each(objective.owners(model), settings, device)
         self.owned = {owner: parameters for owner, (_, parameters) in self.optimisers.items()}
         self.graph: Compiled | None = None
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
@@ -142,10 +142,10 @@ class _Run:
     def loop(self) -> None:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
-        if (
-            self.history.compiled is None
-        ):  # a part that re-estimates itself reads the terms, which a graph does not give
-            self.history.compiled = not self.updating and pays(settings, len(self.train), self.train.data.device)
+        if self.history.compiled is None:
+            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places
+            plain = bool(self.updating) or self.objective.reads_index
+            self.history.compiled = not plain and pays(settings, len(self.train), self.train.data.device)
         self.model.train()
         while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:

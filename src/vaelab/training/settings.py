@@ -7,16 +7,25 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from .rows import steps_per_epoch
+from .schedules import DECAYS
 
 STEPS = 20_000  # of a run whose length is not given
+OPTIMISERS = ("adam", "adagrad")
+
+
+def one_of(names: tuple[str, ...]) -> str:
+    """Return "a, b or c"."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, Adam's rate and its schedule.
+    """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, the rate and its schedule.
 
-    `compile` makes one graph of a step: "on", "off", or "auto", where the run is long enough to earn it back.
-    Training stops early after `patience` reports without a better validation bound; there are at most about 200.
+    `optimiser` is "adam", whose denominator gets `epsilon`, or "adagrad". A `weight_decay` of 1 / rows is the prior
+    N(0, I) on the weights. `compile` makes one graph of a step: "on", "off", or "auto", where the run is long enough
+    to earn it back. Training stops early after `patience` reports without a better validation bound; there are at most
+    about 200.
     """
 
     epochs: int | None = None
@@ -25,6 +34,9 @@ class Settings:
     lr: float = 3e-3
     lr_warmup: int = 100
     decay: str = "cosine"
+    optimiser: str = "adam"
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
     clip: float | None = None
     patience: int = 20
     seed: int = 0
@@ -37,7 +49,10 @@ class Settings:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "lr": (0 < self.lr < math.inf, "above 0"),
             "lr_warmup": (self.lr_warmup >= 0, "at least 0"),
-            "decay": (self.decay in ("cosine", "none"), "cosine or none"),
+            "decay": (self.decay in DECAYS, one_of(DECAYS)),
+            "optimiser": (self.optimiser in OPTIMISERS, one_of(OPTIMISERS)),
+            "epsilon": (0 < self.epsilon < math.inf, "above 0"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
             "compile": (self.compile in ("auto", "on", "off"), "auto, on or off"),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .adam import Adam
+from .settings import Settings
 from .trouble import Watch
 
 Tree = dict[str, Any]  # of dicts, lists, tensors, numbers, strings and None
@@ -95,8 +96,8 @@ class State:
         return cls(**{**tree, "watch": Watch(**tree["watch"]), "history": History.of(tree["history"])})
 
 
-def one_adam_each(owners: dict[str, list[nn.Parameter]], lr: float, device: torch.device) -> Optimisers:
-    """Return one Adam per owner (fused where torch has it); refuse a parameter with two owners."""
+def one_optimiser_each(owners: dict[str, list[nn.Parameter]], settings: Settings, device: torch.device) -> Optimisers:
+    """Return one optimiser per owner (fused where torch has it); refuse a parameter with two owners."""
     seen: dict[int, str] = {}
     for owner, parameters in owners.items():
         for parameter in parameters:
@@ -104,8 +105,15 @@ def one_adam_each(owners: dict[str, list[nn.Parameter]], lr: float, device: torc
                 raise UsageError(
                     f"the owners {seen[id(parameter)]!r} and {owner!r} share a parameter; each needs its own."
                 )
+    return {name: (_optimiser(parameters, settings, device), parameters) for name, parameters in owners.items()}
+
+
+def _optimiser(parameters: list[nn.Parameter], settings: Settings, device: torch.device) -> torch.optim.Optimizer:
+    rate, decay = settings.lr, settings.weight_decay
+    if settings.optimiser == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=device.type == "cpu")
     fused = device.type in ("cpu", "cuda")
-    return {name: (Adam(parameters, lr=lr, fused=fused), parameters) for name, parameters in owners.items()}
+    return Adam(parameters, lr=rate, eps=settings.epsilon, weight_decay=decay, fused=fused)
 
 
 def snapshot(model: nn.Module, objective: nn.Module, optimisers: Optimisers) -> Tree:

@@ -15,10 +15,8 @@ from ..part import wide
 from .rows import Batch, steps_per_epoch
 from .settings import Settings
 
-WORTH = (
-    15_000  # steps from which compiling pays: it takes 5 to 20 s, and saves about 1 ms of a step (docs/benchmarks.md)
-)
-MINUTES = 2  # likewise, where the clock decides
+WORTH = 50_000  # planned steps from which compiling pays: up to 20 s, for about 1 ms of a step, and runs may stop early
+MINUTES = 5  # likewise, where the clock decides
 AGREE = 1e-3  # relative: how far the first compiled losses may be from those of the same step as it stands
 
 Owned = dict[str, list[nn.Parameter]]
@@ -38,8 +36,9 @@ class Step:
 
 def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: Batch, noise: Noise, step: Any) -> Step:
     """Return the losses of a batch, and the gradient of each owner's mean loss."""
+    place = {"index": batch.index} if objective.reads_index else {}
     losses, terms = objective(
-        model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition
+        model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition, **place
     )
     gradients, norms, totals = {}, {}, []
     for owner, parameters in owned.items():
@@ -79,7 +78,7 @@ class Compiled:
 
     def first(self, batch: Batch, numbers: Recorded, step: int, expected: Step) -> Step:
         """Compile; raise where that fails, or where the losses are not those `expected` of the same numbers."""
-        made = self._called(batch, numbers.values, step)
+        made = self._compiling(batch, numbers.values, step)
         for owner, loss in expected.losses.items():
             if not torch.allclose(made.losses[owner], loss.detach(), rtol=AGREE, atol=AGREE, equal_nan=True):
                 raise ArithmeticError("the compiled losses are not those of the model as it stands")
@@ -88,14 +87,21 @@ class Compiled:
 
     def __call__(self, batch: Batch, noise: Noise, step: int) -> Step:
         """Return the step of a batch of the size of the first."""
-        return self._called(batch, [getattr(noise, kind)(shape, like) for kind, shape, like in self.draws], step)
+        numbers = [getattr(noise, kind)(shape, like) for kind, shape, like in self.draws]
+        try:
+            return self._called(batch, numbers, step)
+        except torch._dynamo.exc.Unsupported:  # something that was compiled in has changed, a weight in the objective
+            return self._compiling(batch, numbers, step)
 
-    def _called(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
+    def _compiling(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
         import torch._dynamo.config  # slow to load, and most runs do without
 
-        # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
         with torch._dynamo.config.patch(trace_autograd_ops=True):
-            losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
+            return self._called(batch, numbers, step)
+
+    def _called(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
+        # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
+        losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
         return Step(losses, gradients, norms, summary, numbers=numbers)
 
 

@@ -203,6 +203,12 @@ class Explored:
         """Return the decodes on the way from place to place, both included: steps + 1 of them."""
         return self.decode(path_through(torch.tensor([start, end], dtype=torch.float64), steps, way))
 
+    def grid(self, corner: list[float], right: list[float], up: list[float], side: int) -> Shown:
+        """Return the decodes at corner + i right + j up, i and j below `side`, as a picture has them: from the top."""
+        along = np.arange(side)[:, None]
+        rows = np.asarray(corner) + (side - 1 - along[:, :, None]) * np.asarray(up)
+        return self.decode((rows + along * np.asarray(right)).reshape(side * side, -1))
+
     def row(self, number: int) -> Shown:
         """Return a row, by its place on the map, as the model sees it, then its reconstruction E_q[E[x | z]]."""
         assert self.seen is not None

@@ -57,6 +57,18 @@ def whole(low: int, high: int) -> Field:
     return reader
 
 
+def wholes(most: int, high: int) -> Field:
+    """Return a reader of at most so many whole numbers from 0 to `high`."""
+    one = whole(0, high)
+
+    def reader(value: Any) -> list[int]:
+        if not isinstance(value, list) or len(value) > most:
+            raise ValueError(f"is a list of at most {most} whole numbers")
+        return [one(item) for item in value]
+
+    return reader
+
+
 def one_of(*names: str) -> Field:
     """Return a reader of one of these words."""
 

@@ -1,9 +1,10 @@
 // The explorer: what is pointed at is decoded, what is pinned stays, what is dragged is a path.
 
-import { getPoints, getRun, lastWins, takeToken } from "./api.js";
+import { getPoints, getRun, takeToken } from "./api.js";
 import { ofLabel, ofShare, STEPS, steps } from "./colours.js";
 import { Density } from "./density.js";
 import { at, element, short } from "./dom.js";
+import { lastWins } from "./latest.js";
 import { LatentMap } from "./map.js";
 import { curves, sliders } from "./panels.js";
 import { between, Plane } from "./plane.js";
@@ -21,7 +22,8 @@ function say(problem) {
 
 const code = (row) => Array.from(codes.subarray(row * facts.latent_dim, (row + 1) * facts.latent_dim));
 const zero = () => new Array(facts.latent_dim).fill(0);
-const rowName = (row) => `${facts.called} ${facts.names[row]}`;
+const rowName = (row) => (facts.names ? `${facts.called} ${facts.names[row]}` : `row ${row + 1}`);
+const can = (kind) => facts.can.includes(kind);
 const labelOf = (row) => !Number.isFinite(labels[row]) ? null
   : facts.labels ? facts.labels[labels[row]] : short(labels[row]);
 
@@ -63,10 +65,30 @@ const askRow = lastWins("row", (shown, purpose, { number }) => {
     const gap = x.map((v, i) => (typeof v === "number" && typeof r[i] === "number" ? r[i] - v : v === r[i] ? "" : "≠"));
     box.replaceChildren(cells(facts.columns, ["input", "reconstruction", "difference"], [x, r, gap], "chosen row"));
   }
-  const label = labelOf(number);
-  at("row-said").textContent = `Map row ${number + 1} is ${rowName(number)}${label === null ? "" : `, label ${label}`}: ` +
-    `-log p(x | z) ${error[number].toFixed(2)} nats, ${rank(number)} of ${facts.rows} from the worst.`;
+  at("row-said").textContent = told(number);
 }, say);
+
+function told(row) {
+  const label = labelOf(row);
+  return `Map row ${row + 1} is ${rowName(row)}${label === null ? "" : `, label ${label}`}: ` +
+    `-log p(x | z) ${error[row].toFixed(2)} nats, ${rank(row)} of ${facts.rows} from the worst.`;
+}
+
+const askGrid = lastWins("grid", (shown, purpose, { side }) => {
+  const size = sizeOf(facts.image);
+  at("grid").style.gridTemplateColumns = `repeat(${side}, 1fr)`;
+  at("grid").replaceChildren(...Array.from({ length: side * side }, (_, i) => picture(
+    shown.subarray(i * size, (i + 1) * size), facts.image, `row ${Math.floor(i / side) + 1}, column ${(i % side) + 1}`)));
+  at("grid-said").textContent = `${side} times ${side} decodes over ${plane.names.filter(Boolean).join(" and ")}.`;
+}, say);
+
+function drawGrid() {
+  const side = Number(at("side").value);
+  const { u, v, r } = map.view;
+  const step = (2 * r) / (side - 1);
+  const corner = plane.place(u - r, v - r);
+  askGrid({ side, corner, right: plane.e1.map((x) => x * step), up: plane.e2.map((x) => x * step) });
+}
 
 let order = null; // rows from the worst to the best
 const ranked = () => (order ??= Array.from(error.keys()).sort((a, b) => error[b] - error[a]));
@@ -189,7 +211,8 @@ function drawPath() {
 function choose(row) {
   state.row = row;
   at("row").value = row + 1;
-  askRow({ number: row });
+  if (can("row")) askRow({ number: row });
+  else at("row-said").textContent = told(row);
   if (state.held === "row") newPlane();
   else marks();
   writeAddress();
@@ -283,6 +306,8 @@ function controls() {
   at("row-random").addEventListener("click", () => choose(Math.floor(Math.random() * facts.rows)));
   at("row-pin").addEventListener("click", () => pin(code(state.row ?? 0)));
   at("to-zero").addEventListener("click", () => pin(zero()));
+  at("grid-section").hidden = !(facts.image && can("grid"));
+  at("grid-draw").addEventListener("click", drawGrid);
   at("nearer").addEventListener("click", () => map.zoom(0.7));
   at("farther").addEventListener("click", () => map.zoom(1 / 0.7));
   at("whole").addEventListener("click", whole);
@@ -291,9 +316,8 @@ function controls() {
 async function begin() {
   takeToken();
   facts = await getRun();
-  const bytes = await getPoints();
+  const numbers = await getPoints();
   const [n, d] = [facts.rows, facts.latent_dim];
-  const numbers = new Float32Array(bytes.buffer);
   codes = numbers.subarray(0, n * d);
   error = numbers.subarray(n * d, n * (d + 1));
   labels = numbers.subarray(n * (d + 1), n * (d + 2));

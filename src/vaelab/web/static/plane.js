@@ -69,6 +69,7 @@ export class Plane {
 export function between(a, b, t, way) {
   const [la, lb] = [Math.sqrt(dot(a, a)), Math.sqrt(dot(b, b))];
   const angle = la && lb ? Math.acos(Math.max(-1, Math.min(1, dot(a, b) / (la * lb)))) : 0;
+  if (way !== "straight" && Math.PI - angle < 1e-6) throw new Error("between opposite directions no spherical way is shortest");
   if (way === "straight" || angle < 1e-6) return a.map((value, i) => (1 - t) * value + t * b[i]);
   const [wa, wb] = [Math.sin((1 - t) * angle) / la, Math.sin(t * angle) / lb];
   const radius = ((1 - t) * la + t * lb) / Math.sin(angle);

@@ -1,4 +1,4 @@
-"""Quadrature in one or two dimensions: nodes (M, D) and log-weights (M,), in float64."""
+"""Rules of quadrature in one or two dimensions: nodes (M, D) and log-weights (M,), in float64."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-
-from ..distributions import entries
-from ..models import VAE
 
 Rule = tuple[Tensor, Tensor]
 
@@ -44,15 +41,11 @@ def hermite(points: int, dims: int = 1) -> Rule:
     return nodes[keep], log_w[keep]
 
 
-def log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    """log p(x_n, z_m), (M, N), for x (N, *X) and z (M, D), or (M, N, D) where every row has nodes of its own."""
-    z = z if z.ndim == 3 else z.unsqueeze(1)
-    px = model.decode(z)
-    return entries(px).log_prob(x).flatten(2).sum(2) + model.prior_at().log_prob(z)
+def normal(reach: float, points: int, dims: int = 1) -> Rule:
+    """The trapezoid rule for the expectation under N(0, I), on [-reach, reach].
 
-
-def log_evidence(model: VAE, x: Tensor, rule: Rule, rows: int = 50) -> Tensor:
-    """log p(x) = log of the integral of p(x, z) over z, (N,), by a rule on the latent space; few rows at a time."""
-    z, log_w = rule
-    with torch.no_grad():
-        return torch.cat([(log_joint(model, some, z) + log_w.unsqueeze(1)).logsumexp(0) for some in x.split(rows)])
+    Where a function has poles at a distance a from the line, as networks of tanh have, its error falls as
+    exp(-2 pi a / step), that of Gauss-Hermite with n nodes only as exp(-2 a sqrt(2 n)).
+    """
+    nodes, log_w = trapezoid(reach, points, dims)
+    return nodes, log_w - 0.5 * (nodes.square().sum(1) + dims * math.log(2 * math.pi))
