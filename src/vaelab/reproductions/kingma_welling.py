@@ -8,7 +8,7 @@ from pathlib import Path
 from ..objectives import MonteCarloEM
 from ..training import Rows
 from . import marginal, paper
-from .base import Check, Item, Pictures, Reproduction, Results, register
+from .base import Check, Item, Pictures, Reproduction, Results, Seeds, register
 from .kingma_welling_pictures import figure_2, figure_3, figure_4, figure_5
 from .paper import METHODS, as_published, as_today
 from .text import rows_of, seconds_of
@@ -117,9 +117,10 @@ def checks(results: Results) -> list[Check]:
     return found
 
 
-def page(items: list[Item], results: Results, work: Path) -> tuple[str, Pictures, list[Check]]:
-    """Return the text, the pictures and the checks."""
+def page(items: list[Item], seeds: Seeds, work: Path) -> tuple[str, Pictures, list[Check]]:
+    """Return the text, the pictures and the checks, of seed 0."""
     pictures: Pictures = {}
+    results = seeds[0]
     lines: list[str] = [SETTINGS, ""]
     panels = [(True, size) for size in MNIST_LATENTS] + [(False, size) for size in FREY_LATENTS]
     if any(item.unit.name in results for item in items if item.part == "figure-2"):
