@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Step:
     """What one batch says: by owner the losses (B,), the gradients and their norm; `summary` is (summed loss, norm)."""
 
     losses: dict[str, Tensor]
-    gradients: dict[str, Sequence[Tensor | None]]
+    gradients: Mapping[str, Sequence[Tensor | None]]
     norms: dict[str, Tensor]
     summary: Tensor  # float64: the one thing in a step that is looked at
     terms: Terms | None = None  # of a compiled step they are not known
