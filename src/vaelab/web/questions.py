@@ -46,9 +46,8 @@ class Questions:
         batch = Rows(one, device=self.run.device).drawn(0).at(slice(None))
         with inference(self.run.model):
             noise = Noise(stream(again, "draw again", self.run.device))
-            terms = self.run.model.terms(
-                batch.x, samples=DRAWS, observed=batch.observed, condition=batch.condition, noise=noise
-            )
+            model: Any = self.run.model
+            terms = model.terms(batch.x, samples=DRAWS, observed=batch.observed, condition=batch.condition, noise=noise)
         parts = list(terms.z.values()) if isinstance(terms.z, Mapping) else [terms.z]
         z = torch.cat([part.reshape(DRAWS, -1) for part in parts], 1)
         return {
