@@ -25,7 +25,7 @@ def course(bounds: list[float], decay: str = "none") -> tuple[History, dict[str,
     """Return the history of a training with these validation bounds, equal times apart, and its setup."""
     n = len(bounds)
     records = [
-        {"epoch": i + 1, "step": 10 * (i + 1), "progress": (i + 1) / n, "loss": -b, "elbo": b}
+        {"epoch": i + 1, "step": 10 * (i + 1), "progress": (i + 1) / n, "loss": -b, "elbo": b, "bound": b}
         for i, b in enumerate(bounds)
     ]
     best = max(records, key=lambda record: record["elbo"])

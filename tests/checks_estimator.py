@@ -14,6 +14,7 @@ from exact import Linear_, check, close, f64, generator, linear, normal, unbound
 from vaelab.data import Schema
 from vaelab.estimator import VAE, ImputerVAE, OutlierVAE
 from vaelab.estimator.base import BaseVAE, seed_from
+from vaelab.estimator.outliers import lowest, strangeness
 from vaelab.noise import SharedNoise, stream
 from vaelab.run import Run
 
@@ -154,3 +155,32 @@ def raises(kind: type[Exception], function: Callable[..., object], *arguments: o
     except kind as error:
         return str(error)
     raise AssertionError(f"no {kind.__name__}")
+
+
+@check
+def strangeness_by_hand() -> None:
+    """Mean of squares about the median, in median deviations; of a column with one usual value, in its deviation."""
+    x = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [104.0, 9.0], [2.0, np.nan]])
+    # column 0: median 2, absolute deviations 2 1 0 1 102 0, median 1; column 1: median deviation 0, deviation 1.6
+    unit = np.array([1.4826, 1.6])
+    truth = (((x - [2.0, 5.0]) / unit) ** 2)[:5].mean(1)
+    close(strangeness(x)[:5], truth, 1e-12, what="strangeness")
+    close(strangeness(x)[5:], np.zeros(1), 1e-12, what="of what was observed alone")
+    # median 0, below it 0 1 2 3 4 lie 0 1 2 3 4: their median is 2
+    scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0, 0.5, 0.6, 0.7, 0.8])
+    assert math.isclose(lowest(scores), -3 * 1.4826 * 2.0), lowest(scores)
+
+
+@check
+def strange_rows_are_not_trained_on() -> None:
+    """A tenth of the rows form a cluster of their own: trimmed away, and then far less likely than the others."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(130, 2)) @ rng.normal(size=(2, 6)) + 0.5 * rng.normal(size=(130, 6))
+    rows[117:] = 0.3 * rng.normal(size=(13, 6)) + 4.0 * np.array([1, -1, 1, -1, 1, -1])
+    how = {"max_iter": 25, "hidden": 16, "samples": 20, "random_state": 0}
+    trimmed, plain = OutlierVAE(2, **how).fit(rows), OutlierVAE(2, trim=False, **how).fit(rows)
+    assert plain.kept_.all()
+    assert not trimmed.kept_[117:].any(), "outliers were trained on"
+    assert trimmed.kept_[:117].mean() > 0.9, "the others were not"
+    gaps = [e.score_samples(rows)[:117].mean() - e.score_samples(rows)[117:].mean() for e in (trimmed, plain)]
+    assert gaps[0] > 2 * gaps[1] > 0, f"{gaps[0]:.1f} nats apart, untrimmed {gaps[1]:.1f}"

@@ -81,6 +81,24 @@ def a_compiled_step_is_the_eager_one_to_rounding() -> None:
     assert same(resumed, straight), "a run that goes on has other bits"
 
 
+def a_weight_changed_on_the_way_counts() -> None:
+    """A callback may turn the objective's knobs: what was compiled in is compiled anew."""
+
+    def turned(mode: str) -> VAE:
+        objective, rows = ELBO(), data()
+
+        def turn(record: dict[str, Any], history: History) -> None:
+            objective.beta = 2.0
+
+        made = model(rows)
+        optimise(made, objective, rows, None, Settings(**SETTINGS, compile=mode), turn)
+        return made
+
+    eager, compiled = turned("off"), turned("on")
+    assert furthest(compiled, eager) < 1e-10
+    assert furthest(compiled, trained("off", ELBO())[0]) > 1e-6, "the weight made no difference"
+
+
 def what_cannot_be_compiled_goes_on_as_it_stands() -> None:
     short = trained("auto")[1]
     assert (short.compiled, short.notes) == (False, []), "a short run is not worth it"
@@ -104,4 +122,5 @@ def broken(*arguments: Any) -> None:
 
 if __name__ == "__main__":
     a_compiled_step_is_the_eager_one_to_rounding()
+    a_weight_changed_on_the_way_counts()
     what_cannot_be_compiled_goes_on_as_it_stands()

@@ -79,6 +79,10 @@ def test_rows_that_decide_when_to_stop() -> None:
     assert VAE()._options(20)["epochs"] == 300
     assert "epochs" not in VAE(recipe="linear")._options(20), "this recipe has a pace of its own"
     assert "epochs" not in VAE(options={"minutes": 1})._options(20)
+    filling = ImputerVAE()._options(500)  # of every row, since it is these that are filled
+    assert (filling["recipe"], filling["validation"]) == ("miwae-missing", 0)
+    assert ImputerVAE(validation=0.2)._options(500)["validation"] == 0.2
+    assert VAE(missing="model")._options(500)["recipe"] == "vae"
 
 
 @pytest.mark.parametrize("kind", [VAE, OutlierVAE, ImputerVAE])
@@ -223,6 +227,12 @@ def test_a_wrong_parameter_is_named_by_fit(wrong: dict[str, Any], message: str) 
 def test_contamination_is_a_share(share: Any) -> None:
     with pytest.raises(UsageError, match=r"contamination is .*: expected a share in \(0, 0\.5\]"):
         OutlierVAE(contamination=share, **SHORT).fit(rows())
+
+
+@pytest.mark.parametrize("trim", ["yes", 0.1, None])
+def test_trim_is_a_truth(trim: Any) -> None:
+    with pytest.raises(UsageError, match="expected True or False"):
+        OutlierVAE(trim=trim, **SHORT).fit(rows())
 
 
 def test_rows_that_cannot_be_used() -> None:

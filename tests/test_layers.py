@@ -24,6 +24,7 @@ LAYERS = (
     "posteriors",
     "priors",
     "refinements",
+    "missingness",
     "models",
     "objectives",
     "files",

@@ -44,6 +44,7 @@ _SPACES = (
     "distributions",
     "estimator",
     "likelihoods",
+    "missingness",
     "models",
     "networks",
     "objectives",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from . import distributions as distributions
     from . import estimator as estimator
     from . import likelihoods as likelihoods
+    from . import missingness as missingness
     from . import models as models
     from . import networks as networks
     from . import objectives as objectives

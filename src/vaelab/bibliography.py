@@ -10,6 +10,7 @@ BURDA = "Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (a
 ADAM = "Kingma & Ba 2015, Adam: A Method for Stochastic Optimization (ICLR)"
 _FLOWS = "Rezende & Mohamed 2015, Variational Inference with Normalizing Flows (ICML)"
 _IAF = "Kingma et al. 2016, Improved Variational Inference with Inverse Autoregressive Flow (NIPS)"
+_HIDDEN = "Ipsen, Mattei & Frellsen 2021, not-MIWAE: Deep Generative Modelling with Missing not at Random Data (ICLR)"
 _VQ = "van den Oord, Vinyals & Kavukcuoglu 2017, Neural Discrete Representation Learning (NIPS)"
 _VAMP = "Tomczak & Welling 2018, VAE with a VampPrior (AISTATS)"
 _SPHERE = "Davidson, Falorsi, De Cao, Kipf & Tomczak 2018, Hyperspherical Variational Auto-Encoders (UAI)"
@@ -123,6 +124,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "conv": (),
         "resnet": ("He, Zhang, Ren & Sun 2016, Identity Mappings in Deep Residual Networks (ECCV)",),
     },
+    "missingness": {"self-masking": (_HIDDEN,)},
     "refine": {
         "gradient-steps": ("Kim, Wiseman, Miller, Sontag & Rush 2018, Semi-Amortized Variational Autoencoders (ICML)",),
         "riemannian": ("Chadebec et al. 2020, Geometry-Aware Hamiltonian Variational Auto-Encoder (arXiv 2010.11518)",),

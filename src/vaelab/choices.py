@@ -26,7 +26,7 @@ def choose_parts(
         reason = f"the recipe {recipe.name} has it"
     else:
         parts["likelihood"], reason = choose_likelihood(schema)
-    roles = ("prior", "posterior", "network", "activation", "objective", "refine")
+    roles = ("prior", "posterior", "network", "activation", "objective", "refine", "missingness")
     asked = {role: getattr(options, role) for role in roles}
     parts |= {role: value for role, value in asked.items() if value is not None}
     if options.hidden is not None:
@@ -38,8 +38,7 @@ def choose_parts(
         "network": parse("network", parts["network"]),
         "objective": _weighted(parse("objective", parts["objective"]), options, steps_per_epoch),
     }
-    if parts["refine"]:
-        specs["refine"] = parse("refine", parts["refine"])
+    specs |= {role: parse(role, parts[role]) for role in ("refine", "missingness") if parts[role]}
     return {**parts, **{role: str(spec) for role, spec in specs.items()}}, specs, reason
 
 

@@ -39,6 +39,8 @@ class TrainOptions:
     """What is maximised: elbo:beta=4, iwae:samples=50, total-correlation, mmd ... (default: by the recipe)."""
     refine: str | None = None
     """What betters q(z | x) row by row: hamiltonian:leapfrog=3, gradient-steps:steps=5 (default: by the recipe)."""
+    missingness: str | None = None
+    """p(s | x) of which entries go missing: self-masking:direction=high (default: it does not depend on x)."""
     beta: float | None = None
     """Weight of the KL in the objective; what is reported is the bound at beta = 1."""
     free_bits: float | None = None
@@ -59,8 +61,9 @@ class TrainOptions:
     """Largest norm of the gradient (default: none)."""
     patience: int | None = None
     """Reports without a better validation bound before training stops (default: 20)."""
-    validation: float | str = 0.1
-    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights."""
+    validation: float | str | None = None
+    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights (default: 0.1;
+    0 by recipes that fill gaps)."""
     seed: int = 0
     """Seed of the initial weights, the split, the order and the noise."""
     device: str = "auto"
@@ -110,6 +113,9 @@ class TrainOptions:
     """How an image of another shape gets --size: stretch, crop (keep the middle) or pad (with black)."""
     skip_bad: bool = False
     """Leave out images that cannot be read; else they are refused."""
+    cache: str = "auto"
+    """Where rows of more than 1 GB are kept on the disk: auto (the user's cache folder), off, or a
+    folder, which then takes rows of any size."""
 
     def __post_init__(self) -> None:
         given = (self.column,) if isinstance(self.column, str) else tuple(self.column)

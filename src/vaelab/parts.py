@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import likelihoods, models, networks, objectives, posteriors, priors, refinements
+from . import likelihoods, missingness, models, networks, objectives, posteriors, priors, refinements
 from .data import Count, Grid, Levels, Number, Schema
 from .errors import UsageError, suggest
 from .part import Part, fits
@@ -23,6 +23,7 @@ NAMESPACES: dict[str, ModuleType] = {
     "likelihood": likelihoods,
     "objective": objectives,
     "refine": refinements,
+    "missingness": missingness,
     "network": networks,
 }
 
@@ -79,6 +80,7 @@ OFFERED = {
     "objective": ("latent_dim", "shape", "labelled"),
     "network": ("inputs", "outputs", "hidden", "activation", "condition", "trailing"),
     "refine": ("latent_dim",),
+    "missingness": ("shape",),
 }
 
 
@@ -131,7 +133,7 @@ def _value(text: str) -> Any:
 def registry() -> dict[str, type[Any]]:
     """Return every part that a model file may name: "likelihoods.Gaussian" -> class. Nothing else is ever built."""
     out: dict[str, type[Any]] = {f"data.{part.__name__}": part for part in (Schema, Count, Grid, Levels, Number)}
-    for space in (models, priors, posteriors, likelihoods, networks, refinements):
+    for space in (models, priors, posteriors, likelihoods, networks, refinements, missingness):
         short = space.__name__.rpartition(".")[2]
         out |= {f"{short}.{n}": getattr(space, n) for n in space.__all__ if _buildable(getattr(space, n))}
     return out

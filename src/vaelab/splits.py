@@ -8,6 +8,7 @@ from typing import Any
 
 from .data import Dataset, Schema, as_real, open_source
 from .options import TrainOptions
+from .recipes import find
 
 # the options of `train` that `open_source` knows by the same names
 SOURCE_OPTIONS = tuple(name for name in TrainOptions.names() if name in inspect.signature(open_source).parameters)
@@ -57,8 +58,9 @@ def read_splits(source: Any, options: TrainOptions, *, real: bool, schema: Schem
         how["missing"] = tuple(options.missing.split(","))
     data = source if isinstance(source, Dataset) else open_source(source, **how)
     data = as_real(data) if real else data
-    if isinstance(options.validation, str):
+    held = find(options.recipe).validation if options.validation is None else options.validation
+    if isinstance(held, str):
         alone = split(data, 0, options.seed, schema=schema)
-        held_out = open_source(options.validation, schema=alone.schema, skip_bad=options.skip_bad)
+        held_out = open_source(held, schema=alone.schema, skip_bad=options.skip_bad)
         return Splits(alone.train, held_out, alone.test)
-    return split(data, options.validation, options.seed, schema=schema)
+    return split(data, held, options.seed, schema=schema)

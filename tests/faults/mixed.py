@@ -168,3 +168,25 @@ def check_given(place: Place, out: str, err: str) -> None:
 @command("C26", 0, check=check_given)
 def a_town_given_after_training(place: Place) -> list[str]:
     return ["generate", str(place.models.people), "-n", "20", "--given", "town=Bergen", "-o", "more.csv"]
+
+
+@library("C29")
+def words_that_a_spreadsheet_would_run(place: Place) -> None:
+    """Words and names of columns get a ' where that is asked for, numbers never; without it all is exact."""
+    formulas = ("=1+1", "@home", '-5 "men"', "plain")
+    lines = [f'"{formulas[i % 4].replace(chr(34), 2 * chr(34))}",{-i % 7 - 3}.5,{i % 3}' for i in range(40)]
+    table = place.write("cells.csv", "=kind,x,-y\n" + "\n".join(lines) + "\n")
+    gaps = place.write("gaps.csv", "=kind,x,-y\n" + "\n".join([*lines[:5], "@home,,2", ",-1.5,1"]) + "\n")
+    assert run(["train", table, *TRAIN]) == 0
+    wild, tame = {*formulas}, {"'=1+1", "'@home", '\'-5 "men"', "plain"}
+    for how, words, names in (([], wild, ["=kind", "x", "-y"]), (["--excel-safe"], tame, ["'=kind", "x", "'-y"])):
+        assert run(["generate", "run", "-n", "200", "-o", "new.csv", "--force", *how]) == 0
+        assert run(["impute", "run", gaps, "-o", "full.csv", "--intervals", "ends.csv", "--force", "-q", *how]) == 0
+        made, full = (pl.read_csv(place.folder / name, infer_schema=False) for name in ("new.csv", "full.csv"))
+        assert made.columns == full.columns == names
+        assert set(made[names[0]]) == words
+        assert set(full[names[0]]) <= words
+        assert full[names[0]][:4].to_list() == [f"'{w}" if how and w != "plain" else w for w in formulas]
+        assert float(made["x"].cast(pl.Float64).min()) < 0, "the case does not tell"  # type: ignore[arg-type]
+        assert full["x"].cast(pl.Float64).len() == 7
+        assert pl.read_csv(place.folder / "ends.csv")["column"].to_list() == ["x", names[0]]

@@ -92,7 +92,7 @@ def test_the_prior_is_told_in_closed_form_or_by_draws(digits: Served, table: Ser
 
 
 def test_a_table_s_cells_are_words_and_numbers(table: Served) -> None:
-    rows = table.client.post("/api/row", json={"number": 3}).json()["rows"]
+    rows = table.client.post("/api/row", json={"number": 3}).json()["found"]
     frame = table.run.frame(table.run.data()[0].take([3]).x)
     columns = table.explored.facts()["columns"]
     assert rows[0] == list(frame.select(columns).row(0))
@@ -113,7 +113,7 @@ def test_more_rows_than_a_map_holds_are_drawn_at_random(digits: Served, monkeypa
 
 
 def test_what_has_no_finite_decode_is_said(digits: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits.explored, "_decoded", lambda places: torch.full((1, 8, 8), torch.nan))
+    monkeypatch.setattr(digits.explored, "decoded", lambda places: torch.full((1, 8, 8), torch.nan))
     answer = digits.client.post("/api/decode", json={"z": [0, 0, 0, 0]})
     assert answer.status_code == 422
     assert answer.json() == {"error": "the decoder gives no finite numbers here"}

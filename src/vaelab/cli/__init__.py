@@ -51,6 +51,7 @@ COMMANDS = {
     "score": "How probable each row is.",
     "refit": "Another prior, fitted to the codes of the rows, for a trained model.",
     "explore": "The latent space in the browser: point at a place, see its decode.",
+    "export": "The decoder in one file: the explorer as a page (.html), or for other programs (.onnx).",
     "report": "One page that shows a run: figures, curves, rows, latents.",
     "info": "What a model file holds.",
     "recipes": "Published models by name.",
@@ -100,11 +101,11 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         if debug:
             raise
-        return _fail(" ".join(str(error).split()), 2, as_json)
+        return _fail(" ".join(str(error).split()), 2, as_json) if os.environ.get("RANK", "0") == "0" else 2
     except VaelabError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code, as_json)
+        return error.exit_code if error.silent else _fail(str(error), error.exit_code, as_json)
     except KeyboardInterrupt:
         return _fail("interrupted.", 130, as_json)
     except BrokenPipeError:
@@ -169,7 +170,10 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
     return "".join(ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
-def print_csv(frame: pl.DataFrame) -> None:
+def print_csv(frame: pl.DataFrame, *, excel_safe: bool = False) -> None:
     """Print a table to stdout in UTF-8 whatever the terminal is: it is data."""
+    from ..data.excel import harmless_frame
+
+    frame = harmless_frame(frame) if excel_safe else frame
     sys.stdout.flush()
     sys.stdout.buffer.write(frame.write_csv().encode())

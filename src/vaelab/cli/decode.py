@@ -17,6 +17,7 @@ def decode(
     out: Annotated[str, Parameter(alias="-o")],
     given: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """E[x given z] for each code z.
 
@@ -32,6 +33,8 @@ def decode(
         What a conditional model is given, "kind=3" or "kind=3,age=35".
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     """
     from ..data.codes import read_codes
     from ..data.write import check_target, write_rows
@@ -40,5 +43,7 @@ def decode(
     opened = load(run)
     check_target(Path(out), opened.schema, force)
     z, beside = read_codes(codes, opened.latent_dim)
-    write_rows(out, opened.decode(z, given=given), opened.schema, beside=beside, means=True, force=force)
+    write_rows(
+        out, opened.decode(z, given=given), opened.schema, beside=beside, means=True, force=force, excel_safe=excel_safe
+    )
     print(f"{len(z):,} codes -> {out}", file=sys.stderr)

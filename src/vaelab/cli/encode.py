@@ -17,6 +17,7 @@ def encode(
     out: Annotated[str | None, Parameter(alias="-o")] = None,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Posterior means z0, z1, ... and deviations sd0, sd1, ... of each row, after its id and label.
 
@@ -32,6 +33,8 @@ def encode(
         Seed of the binarisation of grey images; the same for every row.
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     """
     from ..data.write import as_frame, check_columns, write_columns
     from ..models import SemiSupervised
@@ -50,7 +53,7 @@ def encode(
         likely = classify(opened.model, data, seed=seed).numpy()
         columns |= {f"p_{name}": likely[:, i] for i, name in enumerate(opened.model.classes)}
     if out is None:
-        print_csv(as_frame(columns))
+        print_csv(as_frame(columns), excel_safe=excel_safe)
     else:
-        write_columns(out, columns, force=force)
+        write_columns(out, columns, force=force, excel_safe=excel_safe)
         print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

@@ -22,6 +22,7 @@ def generate(
     given: str | None = None,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Draw rows: z from the prior, then x from p(x | z).
 
@@ -44,6 +45,8 @@ def generate(
         Seed of the draws.
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     """
     from ..data.given import row_of
     from ..data.write import check_target, write_rows
@@ -58,7 +61,7 @@ def generate(
         if means or temperature != 1.0:
             raise UsageError("--given without --condition in training resamples draws: no --means, no --temperature.")
         rows, effective = generate_given(opened.model, opened.schema, n, row_of(opened.schema, given or ""), seed=seed)
-        write_rows(out, rows, opened.schema, force=force)
+        write_rows(out, rows, opened.schema, force=force, excel_safe=excel_safe)
         few = " These are few: train with --condition to be given them." if effective < 1000 else ""
         how = f"by importance resampling, of {effective:,.0f} effective draws of z"
         print(f"{n:,} draws given {given}, {how} -> {out}.{few}", file=sys.stderr)
@@ -67,5 +70,5 @@ def generate(
     blocks = generate_blocks(
         opened.model, opened.schema, n, means=means, temperature=temperature, seed=seed, condition=condition
     )
-    write_rows(out, blocks, opened.schema, n=n, means=means, force=force)
+    write_rows(out, blocks, opened.schema, n=n, means=means, force=force, excel_safe=excel_safe)
     print(f"{n:,} {'means' if means else 'draws'} -> {out}", file=sys.stderr)

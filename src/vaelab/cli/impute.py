@@ -29,6 +29,7 @@ def impute(
     samples: int = 1000,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
 ) -> None:
     """Fill the gaps of rows: the best single value of each, and draws of whole rows given what was observed.
@@ -53,6 +54,8 @@ def impute(
         Seed of the draws.
     force
         Replace existing outputs.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     quiet
         No progress.
     """
@@ -73,9 +76,9 @@ def impute(
     with Progress("off" if quiet else "auto") as progress:
         found = opened.impute(data, draws=draws, samples=samples, level=level, seed=seed, tick=progress.tick)
     for path, values in zip(targets, [found.values, *found.draws]):
-        write_durably(path, _content(opened, Path(source), path, found, values))
+        write_durably(path, _content(opened, Path(source), path, found, values, excel_safe))
     if intervals is not None:
-        write_columns(intervals, _gaps(opened, found), force=force)
+        write_columns(intervals, _gaps(opened, found), force=force, excel_safe=excel_safe)
     gaps, rows = int(found.missing.sum()), int(found.missing.flatten(1).any(1).sum())
     if not gaps:
         print(f"nothing is missing: {out} is {source} as it stands.", file=sys.stderr)
@@ -115,32 +118,36 @@ def _check(path: Path, source: Path, force: bool) -> None:
     check_place(path, force)
 
 
-def _content(run: Run, source: Path, path: Path, found: Imputation, values: Tensor) -> bytes:
+def _content(run: Run, source: Path, path: Path, found: Imputation, values: Tensor, excel_safe: bool) -> bytes:
     """Return the bytes of the filled source."""
     import io
 
     import numpy as np
     import polars as pl
 
+    from ..data.excel import harmless_frame
     from ..data.filling import cells_of, filled_frame, filled_text
     from ..data.reading import Reading
     from ..data.sources import TABLE_NAME
 
     missing, rows = found.missing.numpy(), found.data.row_numbers
     own = source.name.lower().removesuffix(".gz")
+    arff = own.endswith(".arff")
     buffer = io.BytesIO()
     if path.suffix in (".npy", ".npz"):
         np.save(buffer, values.numpy()) if path.suffix == ".npy" else np.savez(buffer, x=values.numpy())
         return buffer.getvalue()
     if own.endswith(".parquet"):
         frame = filled_frame(pl.read_parquet(source), run.schema, values.numpy(), missing)
-        frame.write_parquet(buffer) if path.suffix == ".parquet" else frame.write_csv(buffer)
-        return buffer.getvalue()
-    if TABLE_NAME.search(own) and path.suffix != ".parquet" and (path.suffix == ".arff") == own.endswith(".arff"):
+    elif TABLE_NAME.search(own) and path.suffix != ".parquet" and (path.suffix == ".arff") == arff:
         cells = cells_of(run.schema, values.numpy(), missing, rows)
-        return filled_text(source, Reading.of(run.schema.reading), cells)
-    frame = run.frame(values)
-    frame.write_parquet(buffer) if path.suffix == ".parquet" else frame.write_csv(buffer)
+        return filled_text(source, Reading.of(run.schema.reading), cells, excel_safe=excel_safe and not arff)
+    else:
+        frame = run.frame(values)
+    if path.suffix == ".parquet":
+        frame.write_parquet(buffer)
+    else:
+        (harmless_frame(frame) if excel_safe else frame).write_csv(buffer)
     return buffer.getvalue()
 
 

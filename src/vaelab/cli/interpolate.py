@@ -21,6 +21,7 @@ def interpolate(
     path: str = "straight",
     given: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """E[x given z] on the path through the codes of rows, each included.
 
@@ -44,6 +45,8 @@ def interpolate(
         What a conditional model is given, "kind=3" or "kind=3,age=35".
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     """
     import numpy as np
 
@@ -69,7 +72,7 @@ def interpolate(
         write_durably(Path(out), path_picture(found, opened.schema, steps))
     else:
         t = np.arange(len(found)) / steps
-        write_rows(out, found, opened.schema, beside={"t": t}, means=True, force=force)
+        write_rows(out, found, opened.schema, beside={"t": t}, means=True, force=force, excel_safe=excel_safe)
     print(f"{len(found):,} places, {path} -> {out}", file=sys.stderr)
 
 

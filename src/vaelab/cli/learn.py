@@ -1,4 +1,4 @@
-"""`vaelab learn`: the study deck in the terminal."""
+"""`vaelab learn`: the study deck, in the terminal or in the browser."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def learn(
     /,
     *,
     new: int = 5,
+    web: Annotated[bool, Parameter(negative=())] = False,
+    port: int = 0,
+    browser: bool = True,
     due: Annotated[bool, Parameter(negative=())] = False,
     stats: Annotated[bool, Parameter(negative=())] = False,
     take: Annotated[str | None, Parameter("--import")] = None,
@@ -40,6 +43,12 @@ def learn(
         The name of a deck (default: all; the bundled one is called vae).
     new
         New cards a day, over the decks that are asked.
+    web
+        As a page in the browser, with a live experiment beside each card; served to this machine alone, until Ctrl-C.
+    port
+        Where the page is served (default: any port that is free).
+    browser
+        Open the page; its address is printed in any case.
     due
         List what is due, and ask nothing.
     stats
@@ -58,8 +67,10 @@ def learn(
     as_json
         With --due or --stats, print one JSON document to stdout.
     """
-    if sum((due, stats, take is not None, give is not None)) > 1:
-        raise UsageError("--due, --stats, --import and --export: one at a time.")
+    if sum((web, due, stats, take is not None, give is not None)) > 1:
+        raise UsageError("--web, --due, --stats, --import and --export: one at a time.")
+    if port and not web:
+        raise UsageError("--port goes with --web.")
     if as_json and not (due or stats):
         raise UsageError("--json goes with --due or --stats.")
     if (name is not None) and take is None:
@@ -81,7 +92,24 @@ def learn(
     path = Path(history) if history else shelf.history_file()
     if due or stats:
         return _tell(decks, path, new, stats, as_json)
-    return _ask(decks, path, new)
+    return _serve(decks, path, new, port, browser) if web else _ask(decks, path, new)
+
+
+def _serve(decks: list[Deck], path: Path, new: int, port: int, browser: bool) -> int:
+    from ..experiments import lab
+    from ..study import History
+    from ..study.desk import Desk, application
+    from ..web import Server, open_browser
+
+    server = Server(application(Desk(decks, History(path), new_per_day=new)), port=port)
+    lab.warm_up()  # so that the first live experiment is as fast as the others
+    print(server.start.address, flush=True)
+    print("Ctrl-C stops the server.", file=sys.stderr)
+    if browser:
+        open_browser(server.start.address)
+    server.run()
+    print("stopped.", file=sys.stderr)
+    return 0
 
 
 def _ask(decks: list[Deck], path: Path, new: int) -> int:

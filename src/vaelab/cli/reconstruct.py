@@ -17,6 +17,7 @@ def reconstruct(
     out: Annotated[str, Parameter(alias="-o")],
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """E[x given z], averaged over z from q(z | x), for each row.
 
@@ -32,6 +33,8 @@ def reconstruct(
         Seed of the draws of z.
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     """
     from ..data.write import check_target, write_rows
     from ..durable import write_durably
@@ -46,5 +49,5 @@ def reconstruct(
         write_durably(Path(out), reconstruction_picture(opened, data))
     else:
         found = opened.reconstruct(data, seed=seed)
-        write_rows(out, found, opened.schema, beside=data.carried(), means=True, force=force)
+        write_rows(out, found, opened.schema, beside=data.carried(), means=True, force=force, excel_safe=excel_safe)
     print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

@@ -22,6 +22,7 @@ def score(
     per_column: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
+    excel_safe: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter("--quiet", alias="-q", negative=())] = False,
 ) -> None:
     """log_likelihood of each row, a lower bound by importance weighting, in nats: no row depends on another.
@@ -44,6 +45,8 @@ def score(
         Seed of the draws, the same for every row.
     force
         Replace an existing output.
+    excel_safe
+        In a .csv, put ' before words that a spreadsheet would run as a formula.
     quiet
         No progress.
     """
@@ -71,7 +74,7 @@ def score(
             scores = opened.score(data, **how, tick=progress.tick)
             columns = {**data.carried(), "log_likelihood": scores.numpy()}
     if out is None:
-        print_csv(as_frame(columns))
+        print_csv(as_frame(columns), excel_safe=excel_safe)
     else:
-        write_columns(out, columns, force=force)
+        write_columns(out, columns, force=force, excel_safe=excel_safe)
         print(f"{len(data):,} rows ({split}) -> {out}", file=sys.stderr)

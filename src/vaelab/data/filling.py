@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .arff import layout_of_arff, quote_of
+from .excel import harmless
 from .fields import Levels, Number
 from .reading import Reading
 from .schema import Schema
@@ -57,10 +58,11 @@ def _text(value: Any, decimals: int) -> str:
     return str(value)
 
 
-def filled_text(path: Path, reading: Reading, cells: Cells) -> bytes:
+def filled_text(path: Path, reading: Reading, cells: Cells, *, excel_safe: bool = False) -> bytes:
     """Return the bytes of a text table with these cells in the place of missing ones, and nothing else changed.
 
-    Raises DataError where such a cell is not missing.
+    With `excel_safe` words that a spreadsheet would run get a ' as well, wherever they stand. Raises DataError where
+    such a cell is not missing.
     """
     text, arff = raw_text(path, reading), ".arff" in path.name.lower()
     layout = (layout_of_arff if arff else layout_of)(path, read_string(path, reading) if not arff else text, reading)
@@ -79,6 +81,8 @@ def filled_text(path: Path, reading: Reading, cells: Cells) -> bytes:
                 if fields[i].strip().strip(quote).strip() not in reading.words:
                     raise DataError(f"{path.name}: row {row} has changed since it was read. Run again.")
                 fields[i] = _quoted(value, layout.separator, quote)
+        if excel_safe:
+            fields = [_harmless(cell, quote, reading.decimal) for cell in fields]
         out.append(layout.separator.join(fields) + end)
     return "".join(out).encode(reading.encoding)
 
@@ -106,6 +110,14 @@ def _fields(record: str, separator: str, quote: str) -> list[str]:
             fields.append(record[begin:i])
             begin = i + 1
     return [*fields, record[begin:]]
+
+
+def _harmless(cell: str, quote: str, decimal: str) -> str:
+    """Return a cell as it stands in the file with ' before its words, within its quotes, if it would be run."""
+    start = cell[: len(cell) - len(cell.lstrip(" "))]
+    start += quote if cell[len(start) :].startswith(quote) else ""
+    words = cell[len(start) :]
+    return cell if harmless(plain := words.rstrip(f"{quote} "), decimal) == plain else f"{start}'{words}"
 
 
 def _quoted(value: str, separator: str, quote: str) -> str:

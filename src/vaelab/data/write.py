@@ -15,6 +15,7 @@ from torch import Tensor
 from ..durable import check_writable, writing
 from ..errors import EnvironmentFault, UsageError
 from .columns import WRITTEN
+from .excel import harmless_frame
 from .fields import Field, Levels
 from .schema import Schema
 from .write_images import sheet, write_folder
@@ -37,13 +38,15 @@ def write_rows(
     beside: Beside | None = None,
     means: bool = False,
     force: bool = False,
+    excel_safe: bool = False,
 ) -> None:
     """Write rows (N, *shape) in the user's units to `path`, whole or not at all.
 
     By the name: .png (a grid of images), no suffix (a folder of images), .npz (key x), .npy, .csv, .parquet.
     Tables come back with the user's columns in their order, constants included; integers are integers unless
     `means` says that the values are expectations. `beside` are known columns of the rows, (N,) each, such as ids and
-    labels: they come first. Rows may come in blocks, `n` of them in all: memory then stays flat.
+    labels: they come first. With `excel_safe` no words of a .csv begin as a formula does. Rows may come in blocks, `n`
+    of them in all: memory then stays flat.
     Raises UsageError if the output exists and not `force`, or if the form does not fit the data.
 
     >>> digits = data.open_source("digits")
@@ -65,10 +68,15 @@ def write_rows(
             _write_array(file, target.suffix, blocks, n, schema, beside or {}, means)
         else:
             frames = _frames(blocks, schema, beside or {}, means)
-            _write_csv(file, frames) if target.suffix == ".csv" else _write_parquet(file, frames)
+            csv = target.suffix == ".csv"
+            _write_csv(file, map(harmless_frame, frames) if excel_safe else frames) if csv else _write_parquet(
+                file, frames
+            )
 
 
-def write_columns(path: str | Path, columns: Mapping[str, NDArray[Any]], *, force: bool = False) -> None:
+def write_columns(
+    path: str | Path, columns: Mapping[str, NDArray[Any]], *, force: bool = False, excel_safe: bool = False
+) -> None:
     """Write columns (N,) to .csv or .parquet, or as arrays (N, ...) to .npz; whole or not at all."""
     target = Path(path)
     check_columns(target, force)
@@ -77,7 +85,8 @@ def write_columns(path: str | Path, columns: Mapping[str, NDArray[Any]], *, forc
             np.savez(file, allow_pickle=False, **columns)
         else:
             frame = as_frame(columns)
-            frame.write_csv(file) if target.suffix == ".csv" else frame.write_parquet(file)
+            csv = target.suffix == ".csv"
+            (harmless_frame(frame) if excel_safe else frame).write_csv(file) if csv else frame.write_parquet(file)
 
 
 def as_frame(columns: Mapping[str, NDArray[Any]]) -> pl.DataFrame:
@@ -164,7 +173,7 @@ def _write_array(
                 np.lib.format.write_array(out, values, allow_pickle=False)
 
 
-def _write_csv(file: BinaryIO, frames: Iterator[pl.DataFrame]) -> None:
+def _write_csv(file: BinaryIO, frames: Iterable[pl.DataFrame]) -> None:
     for number, frame in enumerate(frames):
         buffer = io.BytesIO()
         frame.write_csv(buffer, include_header=number == 0)

@@ -22,7 +22,7 @@ from ..plan import plan_run
 from ..recipes import find
 from ..run import Run
 from ..training import Progress, steps_per_epoch
-from .fill import expected
+from ..use import expected
 from .rows import new_rows, training_rows
 
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ FEWEST, MOST, BLIND = (
 )  # passes over the rows: at least, at most, and at most where nothing says when to stop
 WIDTH = (128,)  # of hidden layers
 DECIDES = 10  # fewer validation rows than this cannot say when to stop: then all rows are trained on
-PASSED = ("hidden", "recipe", "prior", "posterior", "likelihood", "objective", "beta", "batch_size", "lr")
+PASSED = ("hidden", "prior", "posterior", "likelihood", "objective", "beta", "batch_size", "lr")
 
 
 class BaseVAE(BaseEstimator):
@@ -47,13 +47,14 @@ class BaseVAE(BaseEstimator):
     """
 
     _missing = "refuse"  # where `missing` is not said
+    _recipe = "vae"  # where `recipe` is not said
 
     def __init__(
         self,
         n_components: int | Sequence[int] | None = None,
         *,
         hidden: int | Sequence[int] | None = None,
-        recipe: str = "vae",
+        recipe: str | None = None,
         prior: str | None = None,
         posterior: str | None = None,
         likelihood: str | None = None,
@@ -64,7 +65,7 @@ class BaseVAE(BaseEstimator):
         max_iter: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
-        validation: float = 0.1,
+        validation: float | None = None,
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -101,18 +102,22 @@ class BaseVAE(BaseEstimator):
             delattr(self, name)  # a fit that fails leaves nothing half of the one before
         self._check_parameters()
         X = self._checked(X, reset=True)
-        seed = seed_from(self.random_state)
+        self.seed_ = seed_from(self.random_state)
+        self._train(X)
+        return X
+
+    def _train(self, X: Array) -> bool:
+        """Train on rows that were checked; return whether training came to its end."""
         data = training_rows(X, names_of(self), self.likelihood)
         with Progress("plain" if self.verbose else "off") as shown:
-            run = plan_run(data, **self._options(len(X)), seed=seed).run(shown.report)
+            run = plan_run(data, **self._options(len(X)), seed=self.seed_).run(shown.report)
         assert run.history is not None
-        if run.history.stopped == "interrupted":
+        if interrupted := run.history.stopped == "interrupted":
             said = f"{type(self).__name__}: fit was interrupted; the model is what was reached by then."
             warnings.warn(said, ConvergenceWarning, stacklevel=3)
         self.run_ = Run(run.model, run.schema, run.meta, run.history)  # the rows stay with the user
         self.n_iter_ = int(run.history.records[-1]["epoch"])
-        self.seed_ = seed
-        return X
+        return not interrupted
 
     def score_samples(self, X: Any) -> Array:
         """log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), K = `samples`: a bound on log p(x), (n_samples,) nats.
@@ -163,7 +168,8 @@ class BaseVAE(BaseEstimator):
     def _options(self, rows: int) -> dict[str, Any]:
         """Return what `vaelab.train` is told."""
         told = {name: value for name in PASSED if (value := getattr(self, name)) is not None}
-        recipe = find(self.recipe)
+        recipe = find(self.recipe or self._recipe)
+        told["recipe"] = recipe.name
         if self.hidden is not None:
             told["hidden"] = _several(self.hidden)
         elif "hidden" not in recipe.parts:
@@ -171,8 +177,8 @@ class BaseVAE(BaseEstimator):
         if self.n_components is not None:
             sizes = _several(self.n_components)
             told["latent_dim"] = sizes if len(sizes) > 1 else sizes[0]
-        few = 0 < self.validation < 1 and round(self.validation * rows) < DECIDES
-        told["validation"] = 0 if few else self.validation
+        share = recipe.validation if self.validation is None else self.validation
+        told["validation"] = 0 if 0 < share < 1 and round(share * rows) < DECIDES else share
         if self.max_iter is not None:
             told["epochs"] = self.max_iter
         elif recipe.pace is None and "minutes" not in (self.options or {}):

@@ -12,8 +12,9 @@ from .base import Array, BaseVAE
 class ImputerVAE(OneToOneFeatureMixin, TransformerMixin, BaseVAE):
     """x -> x with each missing value replaced by its expectation, given what was observed of the row.
 
-    What `VAE(missing="model").impute` does, as a transformer: before a classifier, in a pipeline. The parameters are
-    those of `VAE`; `missing` is "model" unless said.
+    Before a classifier, in a pipeline. The parameters are those of `VAE`, but that `missing` is "model" and the recipe
+    "miwae-missing" unless said: the importance-weighted bound of what was observed (Mattei & Frellsen 2019), of every
+    row. "not-miwae" is for values that hide themselves.
 
     >>> X = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)).numpy()
     >>> X[::3, 1] = float("nan")
@@ -23,6 +24,7 @@ class ImputerVAE(OneToOneFeatureMixin, TransformerMixin, BaseVAE):
     """
 
     _missing = "model"
+    _recipe = "miwae-missing"
 
     def transform(self, X: Any) -> Array:
         """Return X with each NaN replaced by E[x | what was observed of the row]; all else as it stands."""

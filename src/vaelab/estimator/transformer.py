@@ -21,7 +21,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
     missing       "refuse" NaN, or "model": p(x_observed) is trained, scored and encoded
     samples       K, the draws behind `score`, `score_samples` and `impute`
     max_iter      passes over the rows (default: about 5,000 steps; 30 passes to 1,000, or 300 without validation rows)
-    validation    share of the rows that say when to stop; all rows are trained on where it makes fewer than 10
+    validation    share of the rows that say when to stop (default: 0.1; 0 by recipes that fill gaps); all rows are
+                  trained on where it makes fewer than 10
     options       whatever else `vaelab.train` takes, {"warmup": 5}
     random_state  of weights, split, order and noise; None is new each time, and leaves NumPy's generator alone
 
@@ -49,7 +50,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
         """Return X with each NaN replaced by E[x | what was observed of the row]; all else as it stands.
 
         By self-normalised importance weighting of K = `samples` draws. Models that are to fill gaps should be fitted
-        with missing="model" on rows that have some: an encoder that never met one gives poor draws.
+        with missing="model" on rows that have some: an encoder that never met one gives poor draws. `ImputerVAE` is
+        trained for this alone, and fills gaps better.
         """
         return self._filled(self._checked(X, gaps=True))
 

@@ -160,7 +160,7 @@ def simulated(model: nn.Module, like: Rows, n: int, *, seed: int = 0) -> tuple[R
     given = None if rows.condition is None else rows.condition.to("cpu", torch.float64)
     with evaluating(vae), torch.no_grad():
         z = draw(at_rows(vae.prior_at(given), n), 1, noise)
-        rows.data = draw(vae.decode(z, given), 1, noise)[0, 0].to(like.data.device, like.dtype)
+        rows.data = draw(vae.decode(z, given), 1, noise)[0, 0].to(like.device, like.dtype)
     rows.observed, rows.stochastic = None, False
     if rows.jacobian is not None:
         rows.jacobian = rows.schema.jacobian(rows.schema.decode(rows.data))
@@ -171,6 +171,8 @@ def checked(model: nn.Module) -> VAE:
     """Return the model if its z is one continuous layer in R^D; UsageError by name else."""
     if not isinstance(model, VAE):
         raise UsageError(f"annealing needs one continuous layer of z, a {type(model).__name__} has others. Use iwae.")
+    if model.missingness is not None:
+        raise UsageError("this model knows which entries go missing, which annealing does not. Use --estimator iwae.")
     if not getattr(model.likelihood, "normalized", True):
         raise UsageError(f"a {type(model.likelihood).__name__} is no normalised density: there is no log p(x).")
     return model

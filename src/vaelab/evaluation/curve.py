@@ -24,8 +24,8 @@ def still_rising(history: History, setup: Mapping[str, Any]) -> float | None:
         return None
     decay, warm = setup.get("decay", "cosine"), setup.get("warmup", 0)
     curves = [[(spent(r["progress"], decay), _finite(r.get("loss"), -1)) for r in known if r.get("step", 0) >= warm]]
-    if all("elbo" in record for record in known):
-        curves.append([(spent(r["progress"], decay), _finite(r["elbo"], 1)) for r in known])
+    if all("bound" in record for record in known):
+        curves.append([(spent(r["progress"], decay), _finite(r["bound"], 1)) for r in known])
     shares = [_late_share(points) for points in curves if len(points) >= FEWEST]
     return min((share for share in shares if share is not None), default=None)
 
@@ -59,10 +59,10 @@ def setback(history: History, setup: Mapping[str, Any]) -> float | None:
 
 def fallen(history: History) -> tuple[float, int, int] | None:
     """Return how far below its best the validation bound ended, in nats, and the epochs of best and last value."""
-    if history.best is None or "elbo" not in history.best or "elbo" not in history.records[-1]:
+    if history.best is None or "bound" not in history.best or "bound" not in history.records[-1]:
         return None
-    last = _finite(history.records[-1]["elbo"], 1)
-    return history.best["elbo"] - last, history.best["epoch"], history.records[-1]["epoch"]
+    last = _finite(history.records[-1]["bound"], 1)
+    return history.best["bound"] - last, history.best["epoch"], history.records[-1]["epoch"]
 
 
 def travelled(history: History, setup: Mapping[str, Any]) -> float | None:

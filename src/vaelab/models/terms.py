@@ -51,6 +51,9 @@ class Terms:
     "pathwise", "stopped" (log q with its parameters held) or "score" (z held). `sampled` names layers whose p
     depends on draws that their own draw led to: no closed form averages over those, so their KL is sampled.
 
+    Where p(s | x) of what is missing is modelled, `filled` (K, B, *X) are the rows with x_missing ~ p(x | z) in their
+    gaps and `ps` is p(s | filled): log_px then is log p(x_observed, s | z) at these draws.
+
     Computed when first read: log_px (K, B) = log p(x | z) over the observed entries, log_pz (K, B) = log p(z),
     log_qz (K, B) = log q(z | x), log_w (K, B) = log_px + log_pz - log_qz, and kl: layer -> (K, B, D) per dimension
     for a factorised q, else (K, B, 1).
@@ -70,6 +73,8 @@ class Terms:
     log_weight: Float[Tensor, "K B"] | None = None
     gradient: str = "pathwise"
     sampled: tuple[str, ...] = ()
+    filled: Float[Tensor, "K B *X"] | None = None
+    ps: Distribution | None = None
 
     @property
     def samples(self) -> int:
@@ -92,7 +97,12 @@ class Terms:
                 f"log p(x | z) came out with shape {tuple(log_px.shape)}, expected (draws, rows) = "
                 f"{(self.samples, self.x.shape[0])}. Compare the likelihood's shape with x, {tuple(self.x.shape)}."
             )
-        return log_px
+        return log_px if self.ps is None else log_px + self.ps.log_prob(self.seen)
+
+    @property
+    def seen(self) -> Float[Tensor, " B *X"]:
+        """The mask s as numbers, 1 where an entry was observed."""
+        return torch.ones_like(self.x) if self.observed is None else self.observed.to(self.x.dtype)
 
     @lazily
     def log_pz(self) -> Float[Tensor, "K B"]:

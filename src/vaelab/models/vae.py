@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from ..conditional import Conditional
 from ..distributions import draw
 from ..errors import UsageError
-from ..noise import Noise
+from ..noise import Noise, OnePerDraw
 from ..part import Part
 from ..refinements import Refinement
 from ..refinements.base import LogJoint, plain
@@ -72,9 +72,9 @@ class Decodes(Protocol):
 class VAE(Part):
     """p(x, z) = p(x | z) p(z), with q(z | x) for inference (Kingma & Welling 2013, section 2.1).
 
-    The three parts are conditionals, and `refine` may better q(z | x) row by row by means of log p(x, z). This class is
-    final and knows no family by name. Shapes: x (B, *X),
-    observed (B, *X) bool, condition (B, C), z (K, B, Z).
+    The three parts are conditionals, and `refine` may better q(z | x) row by row by means of log p(x, z). A fourth,
+    `missingness`, may be p(s | x) of which entries go missing. This class is final and knows no family by name.
+    Shapes: x (B, *X), observed (B, *X) bool, condition (B, C), z (K, B, Z).
 
     >>> encoder, decoder = networks.MLP(5, posteriors.Gaussian.outputs(2)), networks.MLP(2, 5)
     >>> prior, q = priors.Gaussian(2), posteriors.Gaussian(encoder, 2)
@@ -90,9 +90,13 @@ class VAE(Part):
         posterior: Conditional,
         likelihood: Conditional,
         refine: Refinement | None = None,
+        missingness: Conditional | None = None,
     ) -> None:
         super().__init__()
-        for role, part in (("prior", prior), ("posterior", posterior), ("likelihood", likelihood)):
+        parts = {"prior": prior, "posterior": posterior, "likelihood": likelihood, "missingness": missingness}
+        for role, part in parts.items():
+            if part is None and role == "missingness":
+                continue
             if not isinstance(part, Conditional):
                 raise UsageError(
                     f"VAE: the {role} is a {type(part).__name__}, expected a Conditional: docs/your-own.md."
@@ -100,7 +104,10 @@ class VAE(Part):
         ours, theirs = getattr(prior, "latent_dim", None), getattr(posterior, "latent_dim", None)
         if ours != theirs and ours is not None and theirs is not None:
             raise UsageError(f"VAE: the prior has latent_dim {ours}, the posterior {theirs}. Give both the same.")
+        if refine is not None and missingness is not None:
+            raise UsageError("VAE: q(z | x) is refined by log p(x, z), which knows no missingness. Leave one out.")
         self.prior, self.posterior, self.likelihood, self.refine = prior, posterior, likelihood, refine
+        self.missingness = missingness
 
     @property
     def latent_dim(self) -> int:
@@ -135,7 +142,23 @@ class VAE(Part):
         z = draw(q, samples, noise)
         if gradient == "score":
             z = z.detach()
-        return Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed, gradient=gradient)
+        terms = Terms(x, z, q, self.prior_at(condition), self.decode(z, condition), observed, gradient=gradient)
+        if self.missingness is not None:
+            terms.filled = self._filled(terms, noise)
+            terms.ps = self.missingness(terms.filled)
+        return terms
+
+    def _filled(self, terms: Terms, noise: Noise) -> Float[Tensor, "K B *X"]:
+        """Return x with x_missing ~ p(x | z) in its gaps, a draw for each draw of z (Ipsen et al. 2021, eq. 9)."""
+        if not terms.px.has_rsample:
+            raise UsageError(
+                f"missingness: p(x | z) is a {type(self.likelihood).__name__}, whose draws carry no gradient. "
+                "It is for real numbers: gaussian, laplace, student-t."
+            )
+        x = terms.x.expand(terms.samples, *terms.x.shape)
+        if terms.observed is None:
+            return x
+        return torch.where(terms.observed, x, draw(terms.px, 1, OnePerDraw(noise))[0])
 
     def log_joint(self, x: Tensor, q: Distribution, observed: Tensor | None, condition: Tensor | None) -> LogJoint:
         """Return z (K, B, Z) -> log p(x, z), (K, B); q only says what kind of draws z are."""

@@ -25,6 +25,7 @@ class Objective(Part, ABC):
 
     samples: int = 1
     gradient: str = "pathwise"
+    weighs: bool = False  # True where draws count by their weights: training is then judged by such a bound as well
     couples_rows: bool = False  # True where the loss of a row depends on the rows beside it
     reads_index: bool = False  # True where forward is also given the places of its rows among all rows, index (B,)
 

@@ -95,6 +95,8 @@ class IWAE(BoundObjective):
     50
     """
 
+    weighs = True
+
     def __init__(self, samples: int = 50, gradient: str = "pathwise") -> None:
         super().__init__()
         self.samples, self.gradient = samples, gradient

@@ -54,6 +54,8 @@ class Renyi(BoundObjective):
     0.5
     """
 
+    weighs = True
+
     def __init__(self, alpha: float = 0.5, samples: int = 10) -> None:
         super().__init__()
         self.alpha, self.samples = alpha, samples
@@ -66,6 +68,8 @@ class Renyi(BoundObjective):
 
 class _Grouped(Objective):
     """What spends `samples` draws in `groups` of equal size."""
+
+    weighs = True
 
     def __init__(self, samples: int, groups: int) -> None:
         super().__init__()
@@ -136,6 +140,8 @@ class CombinedIWAE(BoundObjective):
     >>> objectives.CombinedIWAE(samples=64, weight=0.05).weight
     0.05
     """
+
+    weighs = True
 
     def __init__(self, samples: int = 64, weight: float = 0.5) -> None:
         super().__init__()

@@ -59,6 +59,7 @@ class VIMCO(BoundObjective):
     """
 
     gradient = "score"
+    weighs = True
 
     def __init__(self, samples: int = 8) -> None:
         super().__init__()

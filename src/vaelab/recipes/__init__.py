@@ -18,6 +18,7 @@ from .layers import ladder as ladder
 from .layers import very_deep as very_deep
 from .likelihoods import pixel_vae as pixel_vae
 from .missing import miwae_missing as miwae_missing
+from .missing import not_miwae as not_miwae
 from .objectives import aae as aae
 from .objectives import beta_tc_vae as beta_tc_vae
 from .objectives import ciwae as ciwae

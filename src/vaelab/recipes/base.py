@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "bernoulli",
     "objective": "elbo",
     "refine": None,
+    "missingness": None,
     "masked": False,  # whether the encoder reads which entries were observed
     "condition": 0,  # how many numbers the model is given beside x
 }
@@ -43,6 +44,22 @@ class Recipe:
     layers: int | None = 1  # stochastic layers; None: as many as latent_dim has numbers
     real: bool = False  # treats every kept column as a real number
     pace: Callable[[Dataset], dict[str, Any]] | None = None
+    gaps: bool = False  # its use is to fill gaps of the rows that it is trained on
+
+    @property
+    def validation(self) -> float:
+        """The share of rows that is held out unless another is asked for.
+
+        None where gaps are to be filled: what a row's own cells say of its gaps is learned by training on it, and stops
+        being worse long after the bound on other rows.
+        """
+        return 0.0 if self.gaps else 0.1
+
+    def usual_latent_dim(self, columns: int, mixed: bool) -> int:
+        """Return the latent dimensions that are taken unless others are asked for."""
+        if self.gaps:
+            return min(10, max(2, columns))
+        return min(20, max(2, columns if mixed else columns // 4))  # a column of categories is many numbers
 
     def settings(self, train: Dataset) -> dict[str, Any]:
         """Return the settings of training that suit this recipe on these rows."""
@@ -83,13 +100,14 @@ def recipe(
     layers: int | None = 1,
     real: bool = False,
     pace: Callable[[Dataset], dict[str, Any]] | None = None,
+    gaps: bool = False,
     **parts: Any,
 ) -> Callable[[Callable[..., tuple[Any, Objective]]], Recipe]:
     """Register a recipe under the name of its function."""
 
     def register(build: Callable[..., tuple[Any, Objective]]) -> Recipe:
         name = build.__name__.replace("_", "-")
-        made = Recipe(name, paper, parts, build, layers, real, pace)
+        made = Recipe(name, paper, parts, build, layers, real, pace, gaps)
         object.__setattr__(made, "__doc__", build.__doc__)
         RECIPES[name] = made
         return made
@@ -139,6 +157,7 @@ def assemble(
     likelihood: str,
     objective: str,
     refine: str | None = None,
+    missingness: str | None = None,
     masked: bool = False,
     condition: int = 0,
 ) -> tuple[VAE, Objective]:
@@ -163,6 +182,7 @@ def assemble(
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
         refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
+        missingness=parse("missingness", missingness).make(shape=shape) if missingness else None,
     )
     return model, goal.make(latent_dim=latent_dim, shape=shape)
 

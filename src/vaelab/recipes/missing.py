@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data import Dataset
 from ..models import VAE
 from ..objectives import Objective
+from ..training import steps_per_epoch
 from .base import Shape, assemble, recipe
+
+STEPS = 5000
+
+
+def gaps_pace(train: Dataset) -> dict[str, Any]:
+    """About 5,000 steps, whose rate ends at 0: nothing stops them early."""
+    return {"epochs": min(3000, max(20, round(STEPS / steps_per_epoch(len(train), 100))))}
 
 
 @recipe(
     "Mattei & Frellsen 2019, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets (ICML)",
+    pace=gaps_pace,
+    gaps=True,
+    hidden=(128,),
     objective="iwae:samples=20",
     masked=True,
 )
@@ -23,5 +35,26 @@ def miwae_missing(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Obj
     >>> model, objective = recipes.miwae_missing((5,), 2)
     >>> type(model.posterior.network).__name__, objective.samples
     ('Masked', 20)
+    """
+    return assemble(shape, latent_dim, **parts)
+
+
+@recipe(
+    "Ipsen, Mattei & Frellsen 2021, not-MIWAE: Deep Generative Modelling with Missing not at Random Data (ICLR)",
+    pace=gaps_pace,
+    gaps=True,
+    hidden=(128,),
+    objective="iwae:samples=20",
+    masked=True,
+    missingness="self-masking",
+)
+def not_miwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objective]:
+    """Maximise E[log (1/K) sum_k p(s | x_observed, x_k) p(x_observed | z_k) p(z_k) / q(z_k | x_observed)] (eq. 8).
+
+    For entries that hide themselves: x_k ~ p(x_missing | z_k), K = 20. p(s | x) -> missingness.SelfMasking; x_k ->
+    Terms.filled.
+
+    >>> type(recipes.not_miwae((5,), 2, likelihood="gaussian")[0].missingness).__name__
+    'SelfMasking'
     """
     return assemble(shape, latent_dim, **parts)

@@ -29,7 +29,7 @@ def series(records: list[dict[str, Any]], name: str) -> Numbers:
 
 def training(records: list[dict[str, Any]], best: dict[str, Any] | None, bounded: bool) -> bytes:
     """The training objective and the validation bound against epochs, the best marked."""
-    epochs, validation = series(records, "epoch"), series(records, "elbo")
+    epochs, validation = series(records, "epoch"), series(records, "bound")
 
     def paint(figure: Figure) -> None:
         axis = figure.subplots()
@@ -38,7 +38,7 @@ def training(records: list[dict[str, Any]], best: dict[str, Any] | None, bounded
             _line(axis, epochs, validation, "validation bound" if bounded else "validation log p(x | z)", BLUE, "-")
             if best is not None:
                 label = f"best, epoch {best['epoch']}"
-                axis.plot([best["epoch"]], [best["elbo"]], "o", color=BLUE, markersize=7, label=label)
+                axis.plot([best["epoch"]], [best["bound"]], "o", color=BLUE, markersize=7, label=label)
         _labelled(axis, "nats per row")
         _without_the_start(axis)
         axis.legend(loc="lower right")

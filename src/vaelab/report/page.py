@@ -95,8 +95,8 @@ def _training(m: Measured) -> Html | None:
     if history is None or not history.records:
         return None
     records, best = history.records, history.best
-    judged = [r for r in records if r.get("elbo") is not None]
-    last = f"; best validation {best['elbo']:,.2f} at epoch {best['epoch']}" if best and best.get("elbo") else ""
+    judged = [r for r in records if r.get("bound") is not None]
+    last = f"; best validation {best['bound']:,.2f} at epoch {best['epoch']}" if best and best.get("bound") else ""
     alt = f"Line chart of the training objective against {records[-1]['epoch']} epochs{last}"
     first = charts.training(records, best if judged else None, m.bounded)
     caption = f"Training objective and validation {'bound' if m.bounded else 'log p(x | z)'}."

@@ -51,7 +51,9 @@ class Progress:
             "no step taken" if record["loss"] is None else f"loss {record['loss']:.2f}",
         ]
         if "elbo" in record:
-            figures += [f"validation ELBO {record['elbo']:.2f}{best}", f"KL {record['kl']:.2f}"]
+            weighed = record["bound"] != record["elbo"]
+            figures += [f"validation ELBO {record['elbo']:.2f}{'' if weighed else best}", f"KL {record['kl']:.2f}"]
+            figures += [f"weighted bound {record['bound']:.2f}{best}"] if weighed else []
         if history.skipped:
             figures.append(f"{history.skipped} steps skipped")
         if history.halvings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,12 @@ from ..models import Terms
 from ..noise import Given, Noise, Recorded
 from ..objectives import Objective
 from ..part import wide
+from .distributed import ALONE, Ranks
 from .rows import Batch, steps_per_epoch
 from .settings import Settings
 
-WORTH = (
-    15_000  # steps from which compiling pays: it takes 5 to 20 s, and saves about 1 ms of a step (docs/benchmarks.md)
-)
-MINUTES = 2  # likewise, where the clock decides
+WORTH = 50_000  # planned steps from which compiling pays: up to 20 s, for about 1 ms of a step, and runs may stop early
+MINUTES = 5  # likewise, where the clock decides
 AGREE = 1e-3  # relative: how far the first compiled losses may be from those of the same step as it stands
 
 Owned = dict[str, list[nn.Parameter]]
@@ -29,15 +29,26 @@ class Step:
     """What one batch says: by owner the losses (B,), the gradients and their norm; `summary` is (summed loss, norm)."""
 
     losses: dict[str, Tensor]
-    gradients: dict[str, tuple[Tensor | None, ...]]
+    gradients: Mapping[str, Sequence[Tensor | None]]
     norms: dict[str, Tensor]
     summary: Tensor  # float64: the one thing in a step that is looked at
     terms: Terms | None = None  # of a compiled step they are not known
     numbers: list[Tensor] | None = None  # that were drawn for a compiled step
 
 
-def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: Batch, noise: Noise, step: Any) -> Step:
-    """Return the losses of a batch, and the gradient of each owner's mean loss."""
+def differentiate(
+    model: nn.Module,
+    objective: Objective,
+    owned: Owned,
+    batch: Batch,
+    noise: Noise,
+    step: Any,
+    ranks: Ranks = ALONE,
+) -> Step:
+    """Return the losses of a batch, and the gradient of each owner's mean loss.
+
+    Of several processes each has the losses of its share, and all the gradients and the sum of the whole batch.
+    """
     place = {"index": batch.index} if objective.reads_index else {}
     losses, terms = objective(
         model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition, **place
@@ -45,12 +56,14 @@ def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: B
     gradients, norms, totals = {}, {}, []
     for owner, parameters in owned.items():
         loss = losses[owner]
-        slopes = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
+        mean = batch.share.mean(loss)
+        local = torch.autograd.grad(mean, parameters, retain_graph=len(losses) > 1, allow_unused=True)
+        slopes = ranks.added(local, parameters)
         gradients[owner] = slopes
         each = [torch.linalg.vector_norm(slope) for slope in slopes if slope is not None]
         norms[owner] = torch.stack(each).norm() if each else losses[owner].new_zeros(())
-        totals.append(wide(loss.detach()).sum())
-    summary = torch.stack([torch.stack(totals).sum(), wide(torch.stack(list(norms.values())).sum())])
+        totals.append(batch.share.sum(wide(loss.detach())))
+    summary = torch.stack([ranks.total(torch.stack(totals).sum()), wide(torch.stack(list(norms.values())).sum())])
     return Step(losses, gradients, norms, summary, terms)
 
 
@@ -80,7 +93,7 @@ class Compiled:
 
     def first(self, batch: Batch, numbers: Recorded, step: int, expected: Step) -> Step:
         """Compile; raise where that fails, or where the losses are not those `expected` of the same numbers."""
-        made = self._called(batch, numbers.values, step)
+        made = self._compiling(batch, numbers.values, step)
         for owner, loss in expected.losses.items():
             if not torch.allclose(made.losses[owner], loss.detach(), rtol=AGREE, atol=AGREE, equal_nan=True):
                 raise ArithmeticError("the compiled losses are not those of the model as it stands")
@@ -89,14 +102,21 @@ class Compiled:
 
     def __call__(self, batch: Batch, noise: Noise, step: int) -> Step:
         """Return the step of a batch of the size of the first."""
-        return self._called(batch, [getattr(noise, kind)(shape, like) for kind, shape, like in self.draws], step)
+        numbers = [getattr(noise, kind)(shape, like) for kind, shape, like in self.draws]
+        try:
+            return self._called(batch, numbers, step)
+        except torch._dynamo.exc.Unsupported:  # something that was compiled in has changed, a weight in the objective
+            return self._compiling(batch, numbers, step)
 
-    def _called(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
+    def _compiling(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
         import torch._dynamo.config  # slow to load, and most runs do without
 
-        # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
         with torch._dynamo.config.patch(trace_autograd_ops=True):
-            losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
+            return self._called(batch, numbers, step)
+
+    def _called(self, batch: Batch, numbers: list[Tensor], step: int) -> Step:
+        # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
+        losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
         return Step(losses, gradients, norms, summary, numbers=numbers)
 
 

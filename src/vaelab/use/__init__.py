@@ -4,7 +4,7 @@ from .classify import accuracy, classify
 from .conditional import generate_given
 from .encode import Codes, decode, encode
 from .generate import generate, generate_blocks
-from .impute import Imputation, impute
+from .impute import Imputation, expected, impute
 from .interpolate import path_through
 from .measure import Measures, measure
 from .reconstruct import reconstruct
@@ -19,6 +19,7 @@ __all__ = [
     "classify",
     "decode",
     "encode",
+    "expected",
     "generate",
     "generate_blocks",
     "generate_given",

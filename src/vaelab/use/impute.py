@@ -13,10 +13,11 @@ from ..data import Count, Dataset, Grid, Levels, Number, Schema
 from ..data.fields import vote
 from ..distributions import draw
 from ..errors import UsageError
+from ..evaluation import NO_DENSITY
 from ..models import Model
 from ..models.terms import Terms
 from ..models.vae import centre
-from ..noise import Mirrored, OnePerDraw, RowNoise
+from ..noise import Mirrored, OnePerDraw, RowNoise, SharedNoise, stream
 from ..part import exact, inference
 from ..training import Rows
 
@@ -47,9 +48,18 @@ class Imputation:
 
 
 def posterior_weights(terms: Terms) -> Tensor:
-    """w_k / sum w, (K, B): the weights under which draws from q(z | x) are draws from p(z | x)."""
-    log_w = terms.log_w.double()
-    return (log_w if terms.log_weight is None else log_w + terms.log_weight).softmax(0)
+    """w_k / sum w, (K, B): the weights under which draws from q(z | x) are draws from p(z | x).
+
+    Raises UsageError where q has no density.
+    """
+    if terms.log_qz is None:
+        raise UsageError(f"this model cannot weigh what may be missing: {NO_DENSITY}.")
+    return (terms.log_w.double() + terms.log_weights).softmax(0)
+
+
+def completed(terms: Terms) -> Tensor:
+    """E[x | z_k], (K, B, *X); where the weights are those of whole rows, as p(s | x) makes them, these rows."""
+    return centre(terms.px) if terms.filled is None else terms.filled
 
 
 def quantile(value: Tensor, weight: Tensor, share: float) -> Tensor:
@@ -98,11 +108,10 @@ def impute(
             terms = twin.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=Mirrored(noise)
             )
-            if terms.log_qz is None:
-                _ = terms.log_w  # says why
             weight = posterior_weights(terms)
-            seen = _in_users_units(schema, draw(terms.px, 1, OnePerDraw(noise))[0])
-            best, probability = best_of(schema, centre(terms.px), seen, weight)
+            drawn = draw(terms.px, 1, OnePerDraw(noise))[0] if terms.filled is None else terms.filled
+            seen = _in_users_units(schema, drawn)
+            best, probability = best_of(schema, completed(terms), seen, weight)
             ends = [quantile(seen, weight, share) for share in ((1 - level) / 2, (1 + level) / 2)]
             values[some] = torch.where(gap, best, whole[some])
             sure[some] = probability.masked_fill(~gap, torch.nan)
@@ -116,6 +125,23 @@ def impute(
                 copies[:, some] = torch.where(gap, taken, whole[some])
             tick(min(1.0, (done + 1) * block / len(gaps)))
     return Imputation(values, copies, low, high, sure, missing, effective, level, data)
+
+
+def expected(model: nn.Module, data: Dataset, *, samples: int, seed: int = 0) -> Tensor:
+    """E[x | x_observed] = sum_k w_k E[x | z_k] / sum_k w_k: (N, *schema.shape) float64, in the user's units.
+
+    The means that `impute` has for real numbers, of all entries and by noise that is the same for every row: equal rows
+    have equal means, in any company. Raises UsageError where q has no density.
+    """
+    assert isinstance(model, Model)
+    rows, twin = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
+    out = []
+    with inference(twin):
+        for batch in rows.in_order(max(1, NUMBERS // (samples * data.schema.dims))):
+            noise = SharedNoise(stream(seed, "impute"))
+            terms = twin.terms(batch.x, samples=samples, observed=batch.observed, noise=noise)
+            out.append(torch.einsum("kb,kb...->b...", posterior_weights(terms), completed(terms)))
+    return data.schema.decode(torch.cat(out))
 
 
 def _in_users_units(schema: Schema, x: Tensor) -> Tensor:

@@ -21,48 +21,23 @@ async function ask(path, body) {
   try {
     answer = await fetch("/api/" + path, { method, headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Error("the server has stopped: start vaelab explore again");
+    throw new Error("the server has stopped: start it again");
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   throw Object.assign(new Error(said.error ?? `status ${answer.status}`), { status: answer.status });
 }
 
-export const getRun = async () => (await ask("run")).json();
+export const get = async (path) => (await ask(path)).json();
 
-export const getPoints = async () => new DataView(await (await ask("points")).arrayBuffer());
+export const getRun = () => get("run");
+
+// codes (N, D), errors (N), labels (N), draws of p(z) (M, D), one after the other
+export const getPoints = async () => new Float32Array(await (await ask("points")).arrayBuffer());
 
 // pictures come as bytes, rows of a table as lists of cells
-async function post(path, body) {
+export async function post(path, body) {
   const answer = await ask(path, body);
-  if (answer.headers.get("content-type").startsWith("application/json")) return (await answer.json()).rows;
+  if (answer.headers.get("content-type").startsWith("application/json")) return (await answer.json()).found;
   return new Uint8Array(await answer.arrayBuffer());
-}
-
-// Returns a function that asks: one request under way, and of those of the same purpose that wait the last one.
-export function lastWins(path, done, failed) {
-  const waiting = new Map(); // purpose -> body
-  let busy = false;
-  async function next() {
-    if (busy || !waiting.size) return;
-    const [purpose, body] = waiting.entries().next().value;
-    waiting.delete(purpose);
-    busy = true;
-    try {
-      done(await post(path, body), purpose, body);
-      failed(null);
-    } catch (error) {
-      if (![409, 503].includes(error.status)) failed(error);
-      else { // another tab asked meanwhile
-        if (!waiting.has(purpose)) waiting.set(purpose, body);
-        await new Promise((wait) => setTimeout(wait, 300));
-      }
-    }
-    busy = false;
-    next();
-  }
-  return (body, purpose = "") => {
-    waiting.set(purpose, body);
-    next();
-  };
 }

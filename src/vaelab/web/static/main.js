@@ -1,17 +1,19 @@
 // The explorer: what is pointed at is decoded, what is pinned stays, what is dragged is a path.
 
-import { getPoints, getRun, lastWins, takeToken } from "./api.js";
+import { getPoints, getRun, takeToken } from "./api.js";
 import { ofLabel, ofShare, STEPS, steps } from "./colours.js";
 import { Density } from "./density.js";
 import { at, element, short } from "./dom.js";
+import { lastWins } from "./latest.js";
 import { LatentMap } from "./map.js";
 import { curves, sliders } from "./panels.js";
-import { between, Plane } from "./plane.js";
+import { beside } from "./beside.js";
+import { between, Embedding, Plane } from "./plane.js";
 import { cells, difference, picture, sizeOf } from "./shown.js";
 import { readAddress, state, writeAddress } from "./state.js";
 
 const PATH_STEPS = 10;
-let facts, codes, error, labels, priorDraws, plane, map, setSliders;
+let facts, codes, error, labels, priorDraws, plane, map, setSliders, others;
 let only = null; // the label that is picked out in the legend
 
 function say(problem) {
@@ -21,7 +23,8 @@ function say(problem) {
 
 const code = (row) => Array.from(codes.subarray(row * facts.latent_dim, (row + 1) * facts.latent_dim));
 const zero = () => new Array(facts.latent_dim).fill(0);
-const rowName = (row) => `${facts.called} ${facts.names[row]}`;
+const rowName = (row) => (facts.names ? `${facts.called} ${facts.names[row]}` : `row ${row + 1}`);
+const can = (kind) => facts.can.includes(kind);
 const labelOf = (row) => !Number.isFinite(labels[row]) ? null
   : facts.labels ? facts.labels[labels[row]] : short(labels[row]);
 
@@ -35,6 +38,7 @@ function decoded(shown, alt) {
 const ask = lastWins("decode", (shown, purpose, body) => {
   const alt = `decode ${purpose === "hover" ? "at the pointer" : "of the pinned place"}`;
   at(purpose).replaceChildren(decoded(shown, alt));
+  if (purpose === "pinned") others.decoded(body.z);
   if (purpose === "hover") performance.mark("hover-shown", { detail: body.z });
 }, say);
 
@@ -63,9 +67,36 @@ const askRow = lastWins("row", (shown, purpose, { number }) => {
     const gap = x.map((v, i) => (typeof v === "number" && typeof r[i] === "number" ? r[i] - v : v === r[i] ? "" : "≠"));
     box.replaceChildren(cells(facts.columns, ["input", "reconstruction", "difference"], [x, r, gap], "chosen row"));
   }
-  const label = labelOf(number);
-  at("row-said").textContent = `Map row ${number + 1} is ${rowName(number)}${label === null ? "" : `, label ${label}`}: ` +
-    `-log p(x | z) ${error[number].toFixed(2)} nats, ${rank(number)} of ${facts.rows} from the worst.`;
+  at("row-said").textContent = told(number);
+}, say);
+
+function told(row) {
+  const label = labelOf(row);
+  return `Map row ${row + 1} is ${rowName(row)}${label === null ? "" : `, label ${label}`}: ` +
+    `-log p(x | z) ${error[row].toFixed(2)} nats, ${rank(row)} of ${facts.rows} from the worst.`;
+}
+
+const askGrid = lastWins("grid", (shown, purpose, { side }) => {
+  const size = sizeOf(facts.image);
+  at("grid").style.gridTemplateColumns = `repeat(${side}, 1fr)`;
+  at("grid").replaceChildren(...Array.from({ length: side * side }, (_, i) => picture(
+    shown.subarray(i * size, (i + 1) * size), facts.image, `row ${Math.floor(i / side) + 1}, column ${(i % side) + 1}`)));
+  at("grid-said").textContent = `${side} times ${side} decodes over ${plane.names.filter(Boolean).join(" and ")}.`;
+}, say);
+
+function drawGrid() {
+  const side = Number(at("side").value);
+  const { u, v, r } = map.view;
+  const step = (2 * r) / (side - 1);
+  const corner = plane.place(u - r, v - r);
+  askGrid({ side, corner, right: plane.e1.map((x) => x * step), up: plane.e2.map((x) => x * step) });
+}
+
+let tsne = null; // places of the first rows, two by two
+const askTsne = lastWins("tsne", (bytes) => {
+  tsne = new Float32Array(bytes.slice().buffer);
+  newPlane();
+  whole();
 }, say);
 
 let order = null; // rows from the worst to the best
@@ -75,15 +106,22 @@ const rank = (row) => ranked().indexOf(row) + 1;
 // ---- the view --------------------------------------------------------------------------------------------------
 
 function newPlane() {
-  plane = new Plane(facts, state.axes, state.held === "row" && state.row !== null ? code(state.row) : zero());
+  if (state.axes === "tsne" && tsne === null) {
+    at("legend").replaceChildren("t-SNE: some seconds");
+    askTsne({});
+    if (plane) return;
+  }
+  plane = state.axes === "tsne" && tsne ? new Embedding(tsne, codes, facts.latent_dim) : new Plane(facts, state.axes, state.held === "row" && state.row !== null ? code(state.row) : zero());
+  const straight = plane instanceof Plane;
+  at("grid-draw").disabled = !straight;
   map.names = plane.names;
   map.points = plane.projectAll(codes, facts.rows);
-  map.lines = facts.prior && facts.latent_dim > 1 ? plane.ellipses(facts.prior).map((points) => ({ points }))
+  map.lines = !straight ? [] : facts.prior && facts.latent_dim > 1 ? plane.ellipses(facts.prior).map((points) => ({ points }))
     : facts.prior_draws ? new Density(plane.projectAll(priorDraws, facts.prior_draws)).contours()
       .map((points) => ({ points, pairs: true })) : [];
   const held = plane.dimensions === null || facts.latent_dim > plane.dimensions.length;
-  at("map").setAttribute("aria-label", `map of ${facts.rows} rows over ${plane.names.join(" and ")}` +
-    (held ? `, what lies beside this plane at ${state.held === "row" ? "the chosen row" : "0"}` : ""));
+  at("map").setAttribute("aria-label", `map of ${straight ? facts.rows : tsne.length / 2} rows over ${plane.names.join(" and ")}` +
+    (held && straight ? `, what lies beside this plane at ${state.held === "row" ? "the chosen row" : "0"}` : ""));
   paint();
   marks();
 }
@@ -144,7 +182,7 @@ function marks() {
   const project = (z) => (z ? plane.project(z) : undefined);
   const way = state.from && state.to && Array.from({ length: 33 }, (_, i) =>
     plane.project(between(state.from, state.to, i / 32, state.way)));
-  map.marks = { pinned: project(state.z), from: project(state.from), to: project(state.to), way,
+  map.marks = { draws: map.marks.draws, pinned: project(state.z), from: project(state.from), to: project(state.to), way,
     row: state.row === null ? undefined : project(code(state.row)) };
   map.draw();
 }
@@ -176,6 +214,7 @@ function pin(z) {
   setSliders(z);
   at("where").textContent = where(z);
   ask({ z }, "pinned");
+  others.pinned(z);
   marks();
   writeAddress();
 }
@@ -189,7 +228,9 @@ function drawPath() {
 function choose(row) {
   state.row = row;
   at("row").value = row + 1;
-  askRow({ number: row });
+  if (can("row")) askRow({ number: row });
+  else at("row-said").textContent = told(row);
+  others.chosen(row);
   if (state.held === "row") newPlane();
   else marks();
   writeAddress();
@@ -198,9 +239,9 @@ function choose(row) {
 function whole() {
   let r = 3.3;
   const [u0, v0] = facts.prior ? plane.project(facts.prior.mean) : [0, 0];
-  for (const value of map.points.keys()) r = Math.max(r, Math.abs(map.points[value] - (value % 2 ? v0 : u0)) * 1.03);
+  for (const value of map.points.keys()) if (Number.isFinite(map.points[value])) r = Math.max(r, Math.abs(map.points[value] - (value % 2 ? v0 : u0)) * 1.03);
   state.zoom = null;
-  map.view = { u: u0, v: v0, r: Math.min(r, 60) };
+  map.view = { u: u0, v: v0, r: Math.min(r, 300) };
   map.redraw();
   writeAddress();
 }
@@ -243,6 +284,7 @@ function controls() {
   const [a, b] = facts.order;
   const axes = [["kl", facts.latent_dim > 1 ? `most KL: z${a}, z${b}` : "z0"]];
   if (facts.principal) axes.push(["pca", "PCA of the codes"]);
+  if (can("tsne")) axes.push(["tsne", "t-SNE of the codes"]);
   for (let i = 0; i < Math.min(facts.latent_dim, 8); i++) {
     for (let j = i + 1; j < Math.min(facts.latent_dim, 8); j++) {
       axes.push([`${facts.order[i]},${facts.order[j]}`, `z${facts.order[i]}, z${facts.order[j]}`]);
@@ -283,6 +325,8 @@ function controls() {
   at("row-random").addEventListener("click", () => choose(Math.floor(Math.random() * facts.rows)));
   at("row-pin").addEventListener("click", () => pin(code(state.row ?? 0)));
   at("to-zero").addEventListener("click", () => pin(zero()));
+  at("grid-section").hidden = !(facts.image && can("grid"));
+  at("grid-draw").addEventListener("click", drawGrid);
   at("nearer").addEventListener("click", () => map.zoom(0.7));
   at("farther").addEventListener("click", () => map.zoom(1 / 0.7));
   at("whole").addEventListener("click", whole);
@@ -291,9 +335,8 @@ function controls() {
 async function begin() {
   takeToken();
   facts = await getRun();
-  const bytes = await getPoints();
+  const numbers = await getPoints();
   const [n, d] = [facts.rows, facts.latent_dim];
-  const numbers = new Float32Array(bytes.buffer);
   codes = numbers.subarray(0, n * d);
   error = numbers.subarray(n * d, n * (d + 1));
   labels = numbers.subarray(n * (d + 1), n * (d + 2));
@@ -309,6 +352,10 @@ async function begin() {
     const z = [...(state.z ?? zero())];
     z[dimension] = value;
     pin(z);
+  });
+  others = beside(facts, say, (draws) => {
+    map.marks.draws = draws.map((z) => plane.project(z));
+    map.draw();
   });
   controls();
   curves(facts);

@@ -1,0 +1,125 @@
+"""Exact checks of p(s | x): entries that hide themselves, against quadrature."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from exact import check, close, f64
+from vaelab import likelihoods, networks, posteriors, priors
+from vaelab.data import Dataset, Schema
+from vaelab.missingness import SelfMasking
+from vaelab.models import VAE
+from vaelab.noise import Noise
+from vaelab.objectives import iwae
+from vaelab.use import expected, impute
+
+W, M, SIGMA = f64([1.2, -0.7, 0.5]), f64([0.3, -0.2, 0.1]), 0.6
+SLOPE, INTERCEPT = f64([2.0, -1.5, 0.0]), f64([-0.5, 0.4, -1.0])
+
+
+class _Line(nn.Module):
+    """w z + m."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z * W + M
+
+
+def model() -> VAE:
+    """Return p(z) = N(0, 1), p(x | z) = N(w z + m, sigma² I), p(s | x), and a q(z | x) that is wide and wrong."""
+    hiding = SelfMasking((3,)).double()
+    hiding.raw_slope.data, hiding.intercept.data = SLOPE.clone(), INTERCEPT.clone()
+    encoder = networks.Linear(3, 2).double()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    return VAE(
+        prior=priors.Gaussian(1),
+        posterior=posteriors.Gaussian(encoder, 1),  # the prior: its weights are bounded
+        likelihood=likelihoods.Gaussian(_Line(), (3,), SIGMA).double(),
+        missingness=hiding,
+    ).double()
+
+
+X = f64([[0.8, 0.0, 0.4], [0.0, -0.3, 0.0], [0.1, 0.9, -1.0]])
+SEEN = torch.tensor([[True, False, True], [False, True, False], [True, True, True]])
+
+
+def by_quadrature() -> tuple[Tensor, Tensor]:
+    """Return log p(x_observed, s), (3,), and E[x_missing | x_observed, s], (3, 3), by sums over fine grids."""
+    z, x = torch.linspace(-9, 9, 2001, dtype=torch.float64), torch.linspace(-12, 12, 3001, dtype=torch.float64)
+    dz, dx = z[1] - z[0], x[1] - x[0]
+    total, means = [], torch.zeros(3, 3, dtype=torch.float64)
+    for row in range(3):
+        weight = Normal(0.0, 1.0).log_prob(z).exp()
+        firsts = {}
+        for i in range(3):
+            if SEEN[row, i]:
+                hidden = torch.sigmoid(SLOPE[i] * X[row, i] + INTERCEPT[i])
+                weight = weight * Normal(W[i] * z + M[i], SIGMA).log_prob(X[row, i]).exp() * (1 - hidden)
+            else:
+                density = Normal((W[i] * z + M[i])[:, None], SIGMA).log_prob(x).exp()
+                density = density * torch.sigmoid(SLOPE[i] * x + INTERCEPT[i])
+                mass = density.sum(1) * dx
+                firsts[i] = (density * x).sum(1) * dx / mass
+                weight = weight * mass
+        total.append((weight.sum() * dz).log())
+        for i, first in firsts.items():
+            means[row, i] = (weight * first).sum() / weight.sum()
+    return torch.stack(total), means
+
+
+@check
+def hidden_entries_against_quadrature() -> None:
+    """log p(x_observed, s) and E[x_missing | x_observed, s], to five standard errors of 100,000 weighted draws."""
+    truth, means = by_quadrature()
+    vae, draws = model(), 100_000
+    with torch.no_grad():
+        terms = vae.terms(X, samples=draws, observed=SEEN, noise=Noise.seeded(3))
+    w = (terms.log_w - truth).exp()  # of mean 1
+    error = w.std(0) / math.sqrt(draws)
+    assert ((iwae(terms) - truth).abs() < 5 * error).all(), f"{iwae(terms)} for {truth}"
+    assert terms.filled is not None
+    close(terms.filled[:, SEEN], X[SEEN].expand(draws, -1), 0.0, what="what was seen")
+    share = (w / w.sum(0)).unsqueeze(-1)
+    found = (share * terms.filled).sum(0)
+    spread = (share * (terms.filled - means)).square().sum(0).sqrt()
+    assert ((found - means).abs() < 5 * spread)[~SEEN].all(), f"{found} for {means}"
+    # what hides itself lies where it would: not where it would be if it were missing at random
+    blind = VAE(prior=vae.prior, posterior=vae.posterior, likelihood=vae.likelihood)
+    with torch.no_grad():
+        other = blind.terms(X, samples=draws, observed=SEEN, noise=Noise.seeded(3))
+    plain = (other.log_w.softmax(0).unsqueeze(-1) * (other.z * W + M)).sum(0)
+    assert ((plain - means).abs() > 10 * spread)[~SEEN & (SLOPE != 0)].all(), "the case does not tell"
+
+
+@check
+def hidden_entries_filled_by_the_verbs() -> None:
+    """`impute` and the estimators' `expected` have that mean too, in the user's units; draws have its spread."""
+    _, means = by_quadrature()
+    loc, scale = f64([10.0, -5.0, 0.0]), f64([2.0, 0.5, 3.0])
+    schema = Schema(name="x", layout="table", shape=(3,), values="real", columns=("a", "b", "c"), loc=loc, scale=scale)
+    data = Dataset(torch.where(SEEN, X, torch.nan) * scale + loc, schema)
+    truth = means * scale + loc
+    for filled in (
+        expected(model(), data, samples=40_000, seed=1),
+        impute(model(), data, samples=40_000, seed=1).values,
+    ):
+        close(filled[~SEEN], truth[~SEEN], 0.03 * float(scale.max()), what="filled")
+        close(filled[SEEN], data.x[SEEN], 1e-9, what="what was seen")
+
+
+@check
+def hiding_begins_at_the_share_that_is_missing() -> None:
+    """start: p(missing) of each entry is its share, whatever its value; the direction has its sign."""
+    x = torch.zeros(99, 3)
+    x[:50, 0] = torch.nan
+    for direction, sign in (("either", 0), ("high", 1), ("low", -1)):
+        hiding = SelfMasking((3,), direction)
+        with torch.no_grad():
+            hiding.start(x, 99)
+        assert (hiding.slope.sign() == sign).all()
+        close(hiding.intercept.sigmoid(), torch.tensor([0.505, 0.005, 0.005]), 1e-6, what="share missing")
