@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode
 from collections.abc import Callable
 
 import numpy as np
@@ -9,10 +11,12 @@ import torch
 
 from exact import check, close, f64, linear, normal
 from vaelab.data import Dataset, Schema
+from vaelab.experiments.live import LIVE
 from vaelab.run import Run
 from vaelab.web.explored import Explored
 from vaelab.web.fields import place, read
 from vaelab.web.guard import Guard, Refused
+from vaelab.web.program import packed
 
 
 @check
@@ -72,3 +76,32 @@ def refused(work: Callable[[], object]) -> int:
     except Refused as error:
         return error.status
     return 200
+
+
+@check
+def weights_of_an_exported_page() -> None:
+    """Every packed number is within half of a 2,047th of the largest of its row; small tensors are as they are."""
+    large, small, same = 3 * normal(20, 30, seed=6).exp(), normal(7, seed=7), torch.full((40, 40), 2.5)
+    kept, block = packed([large, small, same])
+    assert [one.get("form", "all") for one in kept] == ["steps", "double", "all"]
+    data = zlib.decompress(b64decode(block), -15)
+    scale, n = np.frombuffer(data, "<f4", 20), large.numel()
+    low, high = (np.frombuffer(data, np.uint8, n, 80 + i * n).astype(int) for i in (0, 1))
+    found = scale[:, None] * (low + 256 * high - 2048).reshape(20, 30)
+    half = large.abs().amax(1, keepdim=True).numpy() / 2047 / 2
+    assert (np.abs(found - large.numpy()) <= 1.001 * half).all()
+    close(f64(np.frombuffer(data, "<f8", 7, 80 + 2 * n).copy()), small, 1e-12, what="small tensors")
+
+
+@check
+def live_experiments_exactly() -> None:
+    """The KL in closed form; the least KL of a diagonal Gaussian; a linear model that is fitted loses nothing."""
+    mu, sigma = 1.0, 0.5
+    truth = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mu, sigma), torch.distributions.Normal(0.0, 1.0)
+    )
+    close(f64([LIVE[14](mu=mu, sigma=sigma).figures["closed form"]]), f64([truth.item()]), 1e-6, what="closed form")
+    least = LIVE[12](rho=0.8).charts[0]["series"][1]["y"][0]
+    close(f64([least]), f64([-0.5 * np.log(1 - 0.64)]), 1e-4, what="least KL")
+    lost = LIVE[18](rows=5000.0, latents=2.0).figures["lost, nats per row"]
+    assert 0 <= lost < 0.01, f"a model of the right size loses {lost} nats"

@@ -246,3 +246,70 @@ def test_a_table_is_decoded_to_cells_and_its_words_stay_text(browser: Any, table
     if PICTURES:
         page.screenshot(path=f"{PICTURES}/table-{size}.png", full_page=True)
     watched.close()
+
+
+def test_draws_of_a_posterior_and_nearest_rows(opened: Watched) -> None:
+    page = opened.page
+    opened.until("document.querySelectorAll('#draws canvas').length === 8")
+    said = page.inner_text("#posterior-said")
+    assert " ± " in said
+    first = opened.pixels("draws")
+    page.click("#draw-again")
+    opened.changed("draws", first)
+    assert page.inner_text("#posterior-said") == said, "other draws of the same posterior"
+    page.click("#nearest-find")
+    opened.until("document.querySelectorAll('#nearest canvas').length === 5")
+    far = [float(text) for text in page.locator("#nearest figcaption").all_inner_texts()]
+    assert far == sorted(far)
+
+
+def test_a_grid_of_what_the_map_shows(opened: Watched) -> None:
+    page = opened.page
+    page.select_option("#side", "9")
+    page.click("#grid-draw")
+    opened.until("document.querySelectorAll('#grid canvas').length === 81")
+    middle = page.evaluate(PIXELS.replace("'#' + id + ' canvas'", "id"), "#grid canvas:nth-child(41)")
+    assert max(abs(a - b) for a, b in zip(middle, as_bytes(opened.served, [0.0] * 4))) <= 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_t_sne_is_a_map_whose_places_are_rows(opened: Watched) -> None:
+    page = opened.page
+    before = opened.pixels("pinned")
+    page.select_option("#axes", "tsne")
+    opened.until("document.querySelector('#map').getAttribute('aria-label').includes('t-SNE')")
+    page.mouse.click(*opened.at(0.4, 0.45))
+    opened.changed("pinned", before)
+    z = [float(v) for v in opened.view()["z"].split(",")]
+    codes = opened.served.explored.seen.codes  # type: ignore[union-attr]
+    assert abs(codes - z).max(1).min() < 2e-3, "the place is the code of a row"
+    page.select_option("#axes", "kl")
+    opened.until("!document.querySelector('#map').getAttribute('aria-label').includes('t-SNE')")
+
+
+def test_runs_are_drawn_side_by_side(browser: Any, digits: Served) -> None:
+    digits.explored.runs = [{"name": n, "rate": r, "distortion": d} for n, r, d in (("a", 3, 90), ("b<b>", 1, 110))]
+    watched = Watched(browser, digits, "desktop")
+    assert watched.page.locator("#runs circle").count() == 2
+    assert watched.page.locator("#runs text").last.text_content() == "b<b>"
+    digits.explored.runs = []
+    watched.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_intervals_and_imputation_of_a_table(browser: Any, table: Served, size: str) -> None:
+    watched = Watched(browser, table, size)
+    page = watched.page
+    watched.until("document.querySelectorAll('#pinned thead th').length === 3")
+    assert " to " in page.locator("#pinned tbody tr").first.locator("td").last.inner_text()
+    page.check("#hide-1")
+    watched.until("document.querySelector('#cell-1').textContent.includes('%')")
+    assert page.locator("#cell-1").inner_text().startswith("<b>")
+    page.check("#hide-2")
+    watched.until("document.querySelector('#cell-2').textContent.includes(' to ')")
+    assert page.inner_text("#impute-said").startswith("2 hidden")
+    page.uncheck("#hide-1")
+    assert page.inner_text("#cell-1") == ""
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/impute-{size}.png", full_page=True)
+    watched.close()

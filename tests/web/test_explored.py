@@ -113,7 +113,7 @@ def test_more_rows_than_a_map_holds_are_drawn_at_random(digits: Served, monkeypa
 
 
 def test_what_has_no_finite_decode_is_said(digits: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits.explored, "_decoded", lambda places: torch.full((1, 8, 8), torch.nan))
+    monkeypatch.setattr(digits.explored, "decoded", lambda places: torch.full((1, 8, 8), torch.nan))
     answer = digits.client.post("/api/decode", json={"z": [0, 0, 0, 0]})
     assert answer.status_code == 422
     assert answer.json() == {"error": "the decoder gives no finite numbers here"}

@@ -191,6 +191,10 @@ def steps(number: float, way: str = "straight") -> bytes:
     return json.dumps({"start": Z, "end": Z, "steps": number, "way": way}).encode()
 
 
+def grid(side: float, corner: object = Z) -> bytes:
+    return json.dumps({"corner": corner, "right": Z, "up": Z, "side": side}).encode()
+
+
 WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "no JSON": ("decode", b"{", 400, "JSON"),
     "a list": ("decode", b"[]", 400, "object"),
@@ -213,6 +217,16 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "way": ("path", steps(2, "<b>"), 422, "straight or spherical"),
     "row": ("row", b'{"number":100000}', 422, "number is a whole number from 0 to"),
     "negative row": ("row", b'{"number":-1}', 422, "number"),
+    "wide grid": ("grid", grid(16), 422, "2 to 15"),
+    "grid of words": ("grid", grid(5, "<b>"), 422, "corner is a list"),
+    "far grid": ("grid", grid(5, [1e3, 0, 0, 0]), 422, "-100 to 100"),
+    "no places": ("places", b'{"places":[]}', 422, "1 to 8 places"),
+    "many places": ("places", json.dumps({"places": [Z] * 9}).encode(), 422, "1 to 8 places"),
+    "places of words": ("places", b'{"places":["z"]}', 422, "places is a list of 4 numbers"),
+    "posterior of nobody": ("posterior", b'{"number":100000,"again":0}', 422, "number"),
+    "again and again": ("posterior", b'{"number":0,"again":1e9}', 422, "again is a whole number"),
+    "t-SNE of a file": ("tsne", b'{"path":"/etc/passwd"}', 422, "unknown field 'path'"),
+    "nearest to nothing": ("nearest", b'{"z":[]}', 422, "a list of 4 numbers"),
     "not utf-8": ("decode", b'{"z":"\xff"}', 400, "JSON"),
 }  # fmt: skip
 
@@ -267,7 +281,7 @@ def test_the_newest_request_wins_and_the_older_is_told(digits: Served, monkeypat
         assert [f.done() for f in waiting] == [True, True, False]
         go.set()
         answers = [f.result() for f in (first, *waiting)]
-    assert [a.status_code for a in answers] == [200, 409, 409, 200]
+    assert [a.status_code for a in answers] == [200, 503, 503, 200]
     assert answers[1].headers["retry-after"] == "1"
     assert seen == [1, 4], "given up before it was computed"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 def explore(
     run: str,
-    source: str | None = None,
     /,
-    *,
+    *beside: str,
     port: int = 0,
     browser: bool = True,
     given: str | None = None,
@@ -22,8 +22,9 @@ def explore(
     ----------
     run
         A run folder or model file.
-    source
-        Rows on the map (default: the test part, else the validation rows, else the training rows).
+    beside
+        Other runs, which are drawn beside this one by rate and distortion; and at most one SOURCE of rows for the map
+        (default: the test part, else the validation rows, else the training rows).
     port
         Where to listen (default: any port that is free).
     browser
@@ -31,15 +32,23 @@ def explore(
     given
         What a conditional model is given: name=value,...
     """
+    from ..errors import UsageError
+    from ..folder import MODEL_FILE
     from ..run import load
     from ..web import Server, open_browser
     from ..web.explored import Explored
     from ..web.explorer import application
+    from ..web.questions import rate_distortion
     from .rows import read_rows
 
+    others = [name for name in beside if name.endswith(".safetensors") or (Path(name) / MODEL_FILE).exists()]
+    sources = [name for name in beside if name not in others]
+    if len(sources) > 1:
+        raise UsageError(f"explore: one SOURCE of rows at most, got {', '.join(sources)}. Which of them are runs?")
     opened = load(run)
-    rows = None if source is None else read_rows(opened, source)[0]
-    server = Server(application(Explored(opened, rows, given=given)), port=port)
+    rows = read_rows(opened, sources[0])[0] if sources else None
+    drawn = [rate_distortion(load(name), Path(name).name) for name in [run, *others]] if others else []
+    server = Server(application(Explored(opened, rows, given=given, runs=drawn)), port=port)
     print(server.start.address, flush=True)
     print("Ctrl-C stops the server.", file=sys.stderr)
     if browser:

@@ -81,12 +81,12 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
 
+def _shaped(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.new_empty((*a.shape[:-1], b.shape[0]))
+
+
 # an operator of its own, so that a compiled graph calls it as it stands
 _LIBRARY = torch.library.Library("vaelab", "FRAGMENT")
 _LIBRARY.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")
 _LIBRARY.impl("product", _product, "CPU")
-
-
-@torch.library.register_fake("vaelab::product", lib=_LIBRARY)
-def _shaped(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    return a.new_empty((*a.shape[:-1], b.shape[0]))
+torch.library.register_fake("vaelab::product", _shaped, lib=_LIBRARY)

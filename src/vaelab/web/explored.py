@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from ..pictures import inputs_as_seen, limits
 from ..report.places import needs_condition
 from ..report.tables import names
 from ..run import Run
-from ..training import Rows
+from ..training import History, Rows
 from ..use import path_through
 from ..use.encode import given as at_rows
 
@@ -61,11 +62,14 @@ class Explored:
     Raises UsageError for a model without a latent space of numbers, or one that needs a condition that is not given.
     """
 
-    def __init__(self, run: Run, source: Any = None, *, given: str | None = None) -> None:
+    def __init__(
+        self, run: Run, source: Any = None, *, given: str | None = None, runs: Sequence[dict[str, Any]] = ()
+    ) -> None:
         if not isinstance(run.model, Decodes):
             raise UsageError(f"explore: a {type(run.model).__name__} has no latent space to decode from.")
         self.run, self.model, self.schema = run, run.model, run.schema
         self.condition = run.given(given)
+        self.runs = list(runs)  # beside which this one is drawn: name, rate, distortion
         self.seen, self.reason = self._look(source)
         self.image = self.schema.layout == "image"
         self.scale = self._scale()
@@ -106,7 +110,7 @@ class Explored:
             return 0.0, 1.0
         if self.seen is not None:
             return limits(self.seen.data.x[:JUDGED].double(), self.schema)
-        return limits(self._decoded(np.zeros((1, self.run.latent_dim))), self.schema)
+        return limits(self.decoded(np.zeros((1, self.run.latent_dim))), self.schema)
 
     @property
     def order(self) -> list[int]:
@@ -152,9 +156,6 @@ class Explored:
 
     def facts(self) -> dict[str, Any]:
         """Return what the page must know before anything is drawn; the same run gives the same."""
-        history = self.run.history
-        records = [] if history is None else history.records
-        step = math.ceil(len(records) / MOST_RECORDS) or 1
         seen = self.seen
         gaussian, draws = self.prior()
         return {
@@ -178,11 +179,16 @@ class Explored:
             "names": [] if seen is None else [str(name) for name in seen.data.names],
             "called": "row" if seen is None or seen.data.ids is None else "id",
             "figures": None if seen is None else seen.figures,
-            "history": [
-                {key: record.get(key) for key in ("epoch", "loss", "elbo", "reconstruction", "kl")}
-                for record in records[::step]
-            ],
+            "history": self.records(self.run.history),
+            "runs": self.runs,
         }
+
+    def records(self, history: History | None) -> list[dict[str, Any]]:
+        """Return the curves of a training, at most 500 points of them."""
+        records = [] if history is None else history.records
+        step = math.ceil(len(records) / MOST_RECORDS) or 1
+        keys = ("epoch", "loss", "elbo", "reconstruction", "kl")
+        return [{key: record.get(key) for key in keys} for record in records[::step]]
 
     def points(self) -> bytes:
         """Return float32, little endian: codes (N, D), error (N,), labels (N,), then draws of p(z) (M, D)."""
@@ -190,14 +196,15 @@ class Explored:
         known = () if self.seen is None else (self.seen.codes, self.seen.error, self.seen.labels)
         return b"".join(part.astype("<f4").tobytes() for part in (*known, draws))
 
-    def _decoded(self, places: Any) -> Tensor:
+    def decoded(self, places: Any) -> Tensor:
+        """Return E[x | z] at places (P, D) in the user's units, (P, *shape)."""
         z = torch.as_tensor(np.asarray(places, np.float32), device=self.run.device)
         with inference(self.run.model):
             return self.schema.decode(centre(self.model.decode(z, at_rows(self.condition, z))).cpu())
 
     def decode(self, places: Any) -> Shown:
         """Return E[x | z] at places (P, D), in float32: a picture has 256 greys."""
-        return self._shown(self._decoded(places))
+        return self._shown(self.decoded(places))
 
     def path(self, start: list[float], end: list[float], steps: int, way: str) -> Shown:
         """Return the decodes on the way from place to place, both included: steps + 1 of them."""
@@ -213,21 +220,28 @@ class Explored:
         """Return a row, by its place on the map, as the model sees it, then its reconstruction E_q[E[x | z]]."""
         assert self.seen is not None
         one = self.seen.data.take([number])
-        x = inputs_as_seen(one) if self.image else one.x.double()
-        x = x if one.observed is None else x.masked_fill(~one.observed, torch.nan)
-        return self._shown(torch.cat([x, self.run.reconstruct(one)]), gaps=1)
+        return self._shown(torch.cat([self._as_seen(one), self.run.reconstruct(one)]), gaps=1)
+
+    def inputs(self, data: Dataset) -> Shown:
+        """Return rows as the model sees them."""
+        return self._shown(self._as_seen(data), gaps=len(data))
+
+    def _as_seen(self, data: Dataset) -> Tensor:
+        x = inputs_as_seen(data) if self.image else data.x.double()
+        return x if data.observed is None else x.masked_fill(~data.observed, torch.nan)
 
     def _shown(self, x: Tensor, gaps: int = 0) -> Shown:
         """Return rows (P, *shape) as the page shows them; the first `gaps` of them may have gaps."""
         if not bool(torch.isfinite(x[gaps:]).all()):
             raise UsageError("the decoder gives no finite numbers here")
         if not self.image:
-            return self._cells(x)
+            return self.cells(x)
         low, high = self.scale
         grey = ((x.nan_to_num(nan=low) - low) / max(high - low, 1e-12)).clamp(0, 1)
         return (255 * grey).round().to(torch.uint8).numpy().tobytes()
 
-    def _cells(self, x: Tensor) -> list[list[str | float | None]]:
+    def cells(self, x: Tensor) -> list[list[str | float | None]]:
+        """Return rows (P, *shape) in the user's units as the cells of a table; None for NaN."""
         if self.schema.columns is None:
             return [[None if math.isnan(v) else v for v in row] for row in x.flatten(1).tolist()]
         frame = self.run.frame(x, means=True)

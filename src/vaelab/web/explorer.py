@@ -7,9 +7,11 @@ from typing import Any
 
 from starlette.routing import Router
 
+from ..models import VAE
 from . import fields, pages
 from .explored import Explored
 from .latest import Latest
+from .questions import DRAWS, Questions
 
 STEPS = 64  # on a path
 SIDE = 15  # of a grid
@@ -28,11 +30,25 @@ def application(explored: Explored) -> Router:
         ),
         "grid": ({"corner": z, "right": z, "up": z, "side": fields.whole(2, SIDE)}, explored.grid),
     }
+    asked["places"] = ({"places": fields.places(explored.run.latent_dim, DRAWS)}, explored.decode)
+    questions = Questions(explored)
+    table = not explored.image and explored.schema.columns is not None
+    if table:
+        asked["interval"] = ({"z": z}, questions.interval)
+    if "train" in explored.run.splits:
+        asked["nearest"] = ({"z": z}, questions.nearest)
     if explored.seen is not None:
-        asked["row"] = ({"number": fields.whole(0, len(explored.seen.data) - 1)}, explored.row)
+        number = fields.whole(0, len(explored.seen.data) - 1)
+        asked["row"] = ({"number": number}, explored.row)
+        asked["posterior"] = ({"number": number, "again": fields.whole(0, 2**31)}, questions.posterior)
+        asked["tsne"] = ({}, questions.tsne)
+        if table and isinstance(explored.model, VAE):
+            columns = explored.schema.dims
+            asked["impute"] = ({"number": number, "hidden": fields.wholes(columns, columns - 1)}, questions.impute)
     routes = [
-        pages.told("run", lambda: explored.facts() | {"can": list(asked)}),
+        pages.told("run", lambda: explored.facts() | {"can": [*asked, "history"]}),
         pages.told("points", lambda: points),
+        pages.told("history", questions.history),
         *(pages.asked(latest, kind, *how) for kind, how in asked.items()),
         *pages.files(pages.static()),
     ]

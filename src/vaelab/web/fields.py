@@ -46,6 +46,18 @@ def place(dimensions: int) -> Field:
     return reader
 
 
+def places(dimensions: int, most: int) -> Field:
+    """Return a reader of one to `most` places z."""
+    one = place(dimensions)
+
+    def reader(value: Any) -> list[list[float]]:
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            raise ValueError(f"is a list of 1 to {most} places")
+        return [one(item) for item in value]
+
+    return reader
+
+
 def whole(low: int, high: int) -> Field:
     """Return a reader of a whole number between two bounds, both included."""
 

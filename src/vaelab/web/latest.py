@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Latest:
     """A worker of one thread, so that the model is never used twice at once and the machine keeps its other cores.
 
-    A pointer that moves asks faster than a decoder answers. A request that waits is therefore given up (409) as soon
+    A pointer that moves asks faster than a decoder answers. A request that waits is therefore given up (503) as soon
     as another of its kind arrives: what is computed is never more than one behind what is asked.
     """
 
@@ -25,9 +25,9 @@ class Latest:
         self.waiting: dict[str, asyncio.Future[None]] = {}
 
     async def run(self, kind: str, work: Callable[[], T]) -> T:
-        """Return what `work` does, in the worker. Raises Refused (409) if a newer request of this kind takes over."""
+        """Return what `work` does, in the worker. Raises Refused (503) if a newer request of this kind takes over."""
         if (older := self.waiting.pop(kind, None)) is not None and not older.done():
-            older.set_exception(Refused(409, "a newer request took the place of this one", RETRY))
+            older.set_exception(Refused(503, "a newer request took the place of this one", RETRY))
         turn = self.waiting[kind] = asyncio.get_running_loop().create_future()
         get = asyncio.ensure_future(self.free.acquire())
         try:

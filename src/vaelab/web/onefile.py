@@ -114,7 +114,10 @@ def _as_function(name: str, source: str) -> str:
     body = EXPORT.sub(r"\1 \2", IMPORT.sub(lambda found: f"const {{{found[1]}}} = of_{found[2]};\n", source))
     assert "\nimport " not in body, f"{name}: an import that is not understood"
     assert "\nexport " not in body, f"{name}: an export that is not understood"
+    assert not re.search(r"`[^`\n]*\n", re.sub(r"`[^`\n]*`", "", body)), f"{name}: a text that goes over lines"
     assert "</script" not in body, f"{name} would end the script"
+    lines = (line.strip() for line in body.split("\n"))  # no text of the page goes over lines
+    body = "".join(f"{line}\n" for line in lines if line and not line.startswith("// "))
     return f"const of_{name.removesuffix('.js')} = (() => {{\n{body}return {{ {', '.join(exported)} }};\n}})();"
 
 

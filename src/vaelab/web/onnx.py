@@ -6,6 +6,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class _Decoder(nn.Module):
         self.model, self.schema, self.condition, self.categories = run.model, run.schema, condition, categories
 
     def forward(self, z: Tensor) -> Tensor:
-        px = self.model.decode(z, at_rows(self.condition, z))
+        px = cast(Decodes, self.model).decode(z, at_rows(self.condition, z))
         x = torch.where(px.mean.isnan(), px.mode.to(z.dtype), px.mean) if self.categories else px.mean
         return self.schema.decode(x).float()
 

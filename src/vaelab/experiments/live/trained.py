@@ -45,6 +45,7 @@ def trained(
 def terms(model: VAE, x: Tensor) -> tuple[float, float]:
     """Return squared error and KL to the prior of held-out rows, means per row."""
     found = evidence_rows(model, Rows(lab.data_of(x)), samples=8)
+    assert found.kl is not None
     return squared_error(found.reconstruction).mean().item(), found.kl.sum(1).mean().item()
 
 

@@ -8,6 +8,8 @@ let ready = null; // a promise of the decoder and the numbers of the map
 
 export function takeToken() {}
 
+export const get = async () => ({ going: false });
+
 export const getRun = async () => file.facts;
 
 async function opened() {

@@ -15,7 +15,7 @@ export function lastWins(kind, done, failed) {
       done(await post(kind, body), purpose, body);
       failed(null);
     } catch (error) {
-      if (![409, 503].includes(error.status)) failed(error);
+      if (error.status !== 503) failed(error);
       else { // another tab asked meanwhile
         if (!waiting.has(purpose)) waiting.set(purpose, body);
         await new Promise((wait) => setTimeout(wait, 300));

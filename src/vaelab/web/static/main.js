@@ -7,12 +7,13 @@ import { at, element, short } from "./dom.js";
 import { lastWins } from "./latest.js";
 import { LatentMap } from "./map.js";
 import { curves, sliders } from "./panels.js";
-import { between, Plane } from "./plane.js";
+import { beside } from "./beside.js";
+import { between, Embedding, Plane } from "./plane.js";
 import { cells, difference, picture, sizeOf } from "./shown.js";
 import { readAddress, state, writeAddress } from "./state.js";
 
 const PATH_STEPS = 10;
-let facts, codes, error, labels, priorDraws, plane, map, setSliders;
+let facts, codes, error, labels, priorDraws, plane, map, setSliders, others;
 let only = null; // the label that is picked out in the legend
 
 function say(problem) {
@@ -37,6 +38,7 @@ function decoded(shown, alt) {
 const ask = lastWins("decode", (shown, purpose, body) => {
   const alt = `decode ${purpose === "hover" ? "at the pointer" : "of the pinned place"}`;
   at(purpose).replaceChildren(decoded(shown, alt));
+  if (purpose === "pinned") others.decoded(body.z);
   if (purpose === "hover") performance.mark("hover-shown", { detail: body.z });
 }, say);
 
@@ -90,6 +92,13 @@ function drawGrid() {
   askGrid({ side, corner, right: plane.e1.map((x) => x * step), up: plane.e2.map((x) => x * step) });
 }
 
+let tsne = null; // places of the first rows, two by two
+const askTsne = lastWins("tsne", (bytes) => {
+  tsne = new Float32Array(bytes.slice().buffer);
+  newPlane();
+  whole();
+}, say);
+
 let order = null; // rows from the worst to the best
 const ranked = () => (order ??= Array.from(error.keys()).sort((a, b) => error[b] - error[a]));
 const rank = (row) => ranked().indexOf(row) + 1;
@@ -97,15 +106,22 @@ const rank = (row) => ranked().indexOf(row) + 1;
 // ---- the view --------------------------------------------------------------------------------------------------
 
 function newPlane() {
-  plane = new Plane(facts, state.axes, state.held === "row" && state.row !== null ? code(state.row) : zero());
+  if (state.axes === "tsne" && tsne === null) {
+    at("legend").replaceChildren("t-SNE: some seconds");
+    askTsne({});
+    if (plane) return;
+  }
+  plane = state.axes === "tsne" && tsne ? new Embedding(tsne, codes, facts.latent_dim) : new Plane(facts, state.axes, state.held === "row" && state.row !== null ? code(state.row) : zero());
+  const straight = plane instanceof Plane;
+  at("grid-draw").disabled = !straight;
   map.names = plane.names;
   map.points = plane.projectAll(codes, facts.rows);
-  map.lines = facts.prior && facts.latent_dim > 1 ? plane.ellipses(facts.prior).map((points) => ({ points }))
+  map.lines = !straight ? [] : facts.prior && facts.latent_dim > 1 ? plane.ellipses(facts.prior).map((points) => ({ points }))
     : facts.prior_draws ? new Density(plane.projectAll(priorDraws, facts.prior_draws)).contours()
       .map((points) => ({ points, pairs: true })) : [];
   const held = plane.dimensions === null || facts.latent_dim > plane.dimensions.length;
-  at("map").setAttribute("aria-label", `map of ${facts.rows} rows over ${plane.names.join(" and ")}` +
-    (held ? `, what lies beside this plane at ${state.held === "row" ? "the chosen row" : "0"}` : ""));
+  at("map").setAttribute("aria-label", `map of ${straight ? facts.rows : tsne.length / 2} rows over ${plane.names.join(" and ")}` +
+    (held && straight ? `, what lies beside this plane at ${state.held === "row" ? "the chosen row" : "0"}` : ""));
   paint();
   marks();
 }
@@ -166,7 +182,7 @@ function marks() {
   const project = (z) => (z ? plane.project(z) : undefined);
   const way = state.from && state.to && Array.from({ length: 33 }, (_, i) =>
     plane.project(between(state.from, state.to, i / 32, state.way)));
-  map.marks = { pinned: project(state.z), from: project(state.from), to: project(state.to), way,
+  map.marks = { draws: map.marks.draws, pinned: project(state.z), from: project(state.from), to: project(state.to), way,
     row: state.row === null ? undefined : project(code(state.row)) };
   map.draw();
 }
@@ -198,6 +214,7 @@ function pin(z) {
   setSliders(z);
   at("where").textContent = where(z);
   ask({ z }, "pinned");
+  others.pinned(z);
   marks();
   writeAddress();
 }
@@ -213,6 +230,7 @@ function choose(row) {
   at("row").value = row + 1;
   if (can("row")) askRow({ number: row });
   else at("row-said").textContent = told(row);
+  others.chosen(row);
   if (state.held === "row") newPlane();
   else marks();
   writeAddress();
@@ -221,9 +239,9 @@ function choose(row) {
 function whole() {
   let r = 3.3;
   const [u0, v0] = facts.prior ? plane.project(facts.prior.mean) : [0, 0];
-  for (const value of map.points.keys()) r = Math.max(r, Math.abs(map.points[value] - (value % 2 ? v0 : u0)) * 1.03);
+  for (const value of map.points.keys()) if (Number.isFinite(map.points[value])) r = Math.max(r, Math.abs(map.points[value] - (value % 2 ? v0 : u0)) * 1.03);
   state.zoom = null;
-  map.view = { u: u0, v: v0, r: Math.min(r, 60) };
+  map.view = { u: u0, v: v0, r: Math.min(r, 300) };
   map.redraw();
   writeAddress();
 }
@@ -266,6 +284,7 @@ function controls() {
   const [a, b] = facts.order;
   const axes = [["kl", facts.latent_dim > 1 ? `most KL: z${a}, z${b}` : "z0"]];
   if (facts.principal) axes.push(["pca", "PCA of the codes"]);
+  if (can("tsne")) axes.push(["tsne", "t-SNE of the codes"]);
   for (let i = 0; i < Math.min(facts.latent_dim, 8); i++) {
     for (let j = i + 1; j < Math.min(facts.latent_dim, 8); j++) {
       axes.push([`${facts.order[i]},${facts.order[j]}`, `z${facts.order[i]}, z${facts.order[j]}`]);
@@ -333,6 +352,10 @@ async function begin() {
     const z = [...(state.z ?? zero())];
     z[dimension] = value;
     pin(z);
+  });
+  others = beside(facts, say, (draws) => {
+    map.marks.draws = draws.map((z) => plane.project(z));
+    map.draw();
   });
   controls();
   curves(facts);

@@ -12,7 +12,7 @@ export class LatentMap {
     this.groups = []; // [colour, row numbers]
     this.points = new Float32Array(0);
     this.lines = []; // of the prior: {points, pairs}
-    this.marks = {}; // pinned, row, from, to: [u, v] or undefined; way: a list of them
+    this.marks = {}; // pinned, row, from, to: [u, v] or undefined; way, draws: lists of them
     this.cursor = null;
     this.drag = null;
     this.view = { u: 0, v: 0, r: 3.5 };
@@ -187,7 +187,16 @@ export class LatentMap {
     g.strokeStyle = g.fillStyle = ink;
     g.lineWidth = 2;
     g.font = "bold 13px system-ui, sans-serif";
-    const { from, to, way, pinned, row } = this.marks;
+    const { from, to, way, pinned, row, draws } = this.marks;
+    for (const place of draws ?? []) {
+      const [x, y] = this.toPixels(...place);
+      g.beginPath();
+      g.moveTo(x - 5, y - 5);
+      g.lineTo(x + 5, y + 5);
+      g.moveTo(x - 5, y + 5);
+      g.lineTo(x + 5, y - 5);
+      g.stroke();
+    }
     const drawn = this.drag?.far && !this.drag.moves;
     const start = drawn ? this.drag.from : from;
     const end = drawn ? this.cursor : to;

@@ -1,5 +1,6 @@
 // What stands beside the map: sliders in the order of their KL, training curves, figures.
 
+import { get } from "./api.js";
 import { at, drawing, element, short } from "./dom.js";
 
 const REACH = 4;
@@ -68,12 +69,52 @@ function chart(title, records, series) {
 }
 
 export function curves(facts) {
+  drawCurves(facts.history);
+  figures(facts);
+  runs(facts.runs ?? []);
+  if (facts.can.includes("history")) follow();
+}
+
+// A run that goes on is looked at again and again.
+async function follow() {
+  const { records, going } = await get("history").catch(() => ({ going: false }));
+  if (!going) return;
+  drawCurves(records);
+  setTimeout(follow, 2000);
+}
+
+function drawCurves(history) {
   const made = [
-    chart("nats per row", facts.history,
+    chart("nats per row", history,
       [["training objective", (r) => -r.loss, "#8a63d2"], ["validation ELBO", (r) => r.elbo ?? NaN, "#0072b2"]]),
-    chart("KL, validation, nats per row", facts.history, [["KL", (r) => r.kl ?? NaN, "#d55e00"]]),
+    chart("KL, validation, nats per row", history, [["KL", (r) => r.kl ?? NaN, "#d55e00"]]),
   ].filter((one) => one);
-  at("curves").append(...(made.length ? made : [element("p", { class: "soft" }, "No record of the training is here.")]));
+  at("curves").replaceChildren(...(made.length ? made : [element("p", { class: "soft" }, "No record of the training is here.")]));
+}
+
+function runs(known) {
+  const points = known.filter(({ rate, distortion }) => Number.isFinite(rate) && Number.isFinite(distortion));
+  if (points.length < 2) return;
+  const of = (key) => points.map((one) => one[key]);
+  const [x0, x1, y0, y1] = [Math.min(...of("rate")), Math.max(...of("rate")), Math.min(...of("distortion")), Math.max(...of("distortion"))];
+  const x = (value) => LEFT + 10 + ((W - LEFT - 110) * (value - x0)) / (x1 - x0 || 1);
+  const y = (value) => 16 + ((H - BOTTOM - 32) * (y1 - value)) / (y1 - y0 || 1);
+  const said = points.map((one) => `${one.name}: rate ${short(one.rate)}, distortion ${short(one.distortion)}`).join("; ");
+  const svg = drawing("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": said },
+    drawing("path", { class: "axis", d: `M${LEFT} 8V${H - BOTTOM}H${W - 6}` }),
+    drawing("text", { x: LEFT - 4, y: 20, "text-anchor": "end" }, short(y1)),
+    drawing("text", { x: LEFT - 4, y: H - BOTTOM - 10, "text-anchor": "end" }, short(y0)),
+    drawing("text", { x: LEFT, y: H - 6 }, `rate ${short(x0)}`),
+    drawing("text", { x: W - 6, y: H - 6, "text-anchor": "end" }, short(x1)));
+  points.forEach((one, i) => {
+    svg.append(drawing("circle", { cx: x(one.rate), cy: y(one.distortion), r: i ? 4 : 6, fill: i ? "#0072b2" : "#d55e00" }),
+      drawing("text", { x: x(one.rate) + 9, y: y(one.distortion) + 4 }, one.name));
+  });
+  at("runs").append(element("figure", {}, svg, element("figcaption", { class: "legend" },
+    "Rate (KL) and distortion (-log p(x | z)), nats per row: this run in orange, others in blue")));
+}
+
+function figures(facts) {
   if (!facts.figures) return;
   const named = { elbo: "ELBO", reconstruction: "reconstruction", kl: "KL", log_evidence: "log evidence" };
   const rows = Object.entries(named).filter(([key]) => facts.figures[key]?.value !== undefined).map(([key, name]) => {

@@ -65,6 +65,39 @@ export class Plane {
   }
 }
 
+// A map of rows without axes, such as t-SNE: a place on it is the code of the row that is nearest there.
+export class Embedding {
+  // points (m, 2) of the first m rows; codes (n, D) of all
+  constructor(points, codes, dimensions) {
+    Object.assign(this, { points, codes, d: dimensions, names: ["t-SNE 1", "t-SNE 2"], dimensions: null });
+  }
+
+  closest(distance) {
+    let [best, least] = [0, Infinity];
+    for (let i = 0; i < this.points.length / 2; i++) {
+      const far = distance(i);
+      if (far < least) [best, least] = [i, far];
+    }
+    return best;
+  }
+
+  project(z) {
+    const row = this.closest((i) => z.reduce((sum, value, k) => sum + (value - this.codes[i * this.d + k]) ** 2, 0));
+    return [this.points[2 * row], this.points[2 * row + 1]];
+  }
+
+  place(u, v) {
+    const row = this.closest((i) => (this.points[2 * i] - u) ** 2 + (this.points[2 * i + 1] - v) ** 2);
+    return Array.from(this.codes.subarray(row * this.d, (row + 1) * this.d));
+  }
+
+  projectAll(codes, n) {
+    const out = new Float32Array(2 * n).fill(NaN);
+    out.set(this.points.subarray(0, 2 * n));
+    return out;
+  }
+}
+
 // The place at t in [0, 1] on the way from a to b, as vaelab.use.path_through has it.
 export function between(a, b, t, way) {
   const [la, lb] = [Math.sqrt(dot(a, a)), Math.sqrt(dot(b, b))];

@@ -1,7 +1,7 @@
 // The view: what is chosen, kept in the address, so that a reload or a bookmark shows the same.
 
 export const state = {
-  axes: "kl", // "kl", "pca", or two dimensions "3,7"
+  axes: "kl", // "kl", "pca", "tsne", or two dimensions "3,7"
   colour: "label",
   held: "0", // where the dimensions beside the axes stand: at 0, or at the chosen row's code
   row: null,
@@ -13,7 +13,7 @@ export const state = {
 };
 
 const LISTS = ["z", "from", "to", "zoom"];
-const WORDS = { axes: /^(kl|pca|\d+,\d+)$/, colour: /^(label|error|density|none)$/, held: /^(0|row)$/,
+const WORDS = { axes: /^(kl|pca|tsne|\d+,\d+)$/, colour: /^(label|error|density|none)$/, held: /^(0|row)$/,
   way: /^(straight|spherical)$/ };
 
 // Takes from the address what can be used; anything else is left as it stands.
