@@ -13,6 +13,7 @@ import torch
 from .errors import DataError, EnvironmentFault
 from .folder import CONFIG_FILE, MODEL_FILE, from_anywhere, refuse_other_options, write_config
 from .lock import Lock
+from .networks.affine import ONEDNN
 from .options import TrainOptions
 from .signals import Signals
 from .splits import Splits
@@ -92,8 +93,8 @@ class Keeper:
             )
         torch.set_num_threads(facts["threads"])  # equal bits need an equal count
         for name, now in _machine().items():
-            if facts[name] != now:
-                self.notes(f"begun with {name} {facts[name]}, now {now}: the result will not be bit for bit the same.")
+            if (begun := facts.get(name, now)) != now:
+                self.notes(f"begun with {name} {begun}, now {now}: the result will not be bit for bit the same.")
         self.saved = tree["state"]["step"]
         return tree
 
@@ -125,4 +126,5 @@ class Keeper:
 
 
 def _machine() -> dict[str, str]:
-    return {"torch": str(torch.__version__)}
+    """What else the bits of a run depend on."""
+    return {"torch": str(torch.__version__), "matrix products by": "oneDNN" if ONEDNN else "torch's default"}
