@@ -34,7 +34,7 @@ SAYS = {
     "fused": "hand-written loop, fused Adam",
     "adam": "hand-written loop, default Adam",
     "loader": "PyTorch's example, DataLoader",
-    "pythae": "pythae 0.1.2, its trainer",
+    "pythae": "pythae 0.1.2",
     "jax": "JAX, lax.scan",
     "evidence": "ours, evaluate",
 }
@@ -49,7 +49,7 @@ class Contestant:
     ) -> None:
         ours = kind in OURS
         self.units = units  # steps, or rows, in a turn
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_WAIT_POLICY": "passive"}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment["OMP_NUM_THREADS"] = str(threads)
         if threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"

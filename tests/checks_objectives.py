@@ -154,7 +154,7 @@ def wake_and_sleep_by_enumeration() -> None:
     p = list(model.prior.parameters()) + list(model.likelihood.parameters())
     q = list(model.posterior.parameters())
     both = outcomes(Z + 3)
-    dream = [noise_of(both[:, :Z])[None], noise_of(both[:, Z:])[None, None]]
+    dream = [noise_of(both[:, :Z])[None], noise_of(both[:, Z:])[None]]
     rows = x.expand(len(both), 3)
     awake = z.repeat_interleave(8, 0)
     losses, _ = WakeSleep()(model, rows, noise=Given([noise_of(awake)[None], *dream]), step=0)

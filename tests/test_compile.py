@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import linear
 
-from vaelab.networks import affine
 from vaelab.training.adam import Adam
 
 
@@ -25,26 +23,6 @@ def test_a_compiled_step_keeps_every_promise_of_the_eager_one() -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert not done.returncode, done.stderr[-2000:]
-
-
-def test_both_matrix_libraries_give_the_same_product_and_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By oneDNN as AMD's processors have it, whatever this one is; twice differentiated; relative to float64."""
-    monkeypatch.setattr(affine, "ONEDNN", True)
-    monkeypatch.setattr(affine, "WORTH", 0)
-    calls, real = [], affine._Product.apply
-    monkeypatch.setattr(affine._Product, "apply", lambda *given: calls.append(1) or real(*given))
-    truth = torch.randn(3, 11, 5), torch.randn(7, 5), torch.randn(7)
-    wide, narrow = ([t.to(kind, copy=True).requires_grad_() for t in truth] for kind in (torch.float64, torch.float32))
-    for exact, value in zip(slopes(linear, wide), slopes(affine.affine, narrow)):
-        assert value.shape == exact.shape
-        assert ((value - exact).abs().max() / exact.abs().max()).item() < 2e-6
-    assert calls
-
-
-def slopes(product, given):
-    y = product(*given)
-    first = torch.autograd.grad(y.sin().sum(), given, create_graph=True)
-    return [y, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), given)]
 
 
 def test_the_optimiser_is_torch_s_to_the_bit() -> None:

@@ -125,16 +125,17 @@ def made(name: str, test: float, samples: int = 3_000_000) -> Found:
 
 
 def test_checks_of_figure_2_can_fail() -> None:
-    words = [check.holds for check in kingma_welling.checks({})]
+    words = [check.holds for check in kingma_welling.checks({}, 3_000_000)]
     assert words == [None, None, None]
     good = {"mnist-20-aevb": made("", -100.0), "mnist-20-wake-sleep": made("", -104.0),
             "mnist-200-aevb": made("", -102.9), "mnist-20-ours": made("", -99.0, 600_000)}  # fmt: skip
-    assert [check.holds for check in kingma_welling.checks(good)] == [True, True, True]
+    assert [check.holds for check in kingma_welling.checks(good, 3_000_000)] == [True, True, True]
     bad = {"mnist-20-aevb": made("", -100.0), "mnist-20-wake-sleep": made("", -99.0),
            "mnist-200-aevb": made("", -103.1), "mnist-20-ours": made("", -100.5, 600_000)}  # fmt: skip
-    assert [check.holds for check in kingma_welling.checks(bad)] == [False, False, False]
+    assert [check.holds for check in kingma_welling.checks(bad, 3_000_000)] == [False, False, False]
     longer = {**good, "mnist-20-ours": made("", -99.0, 700_000)}
-    assert kingma_welling.checks(longer)[2].holds is None, "more than a fifth of the samples"
+    assert kingma_welling.checks(longer, 3_000_000)[2].holds is None, "more than a fifth of the samples"
+    assert [check.holds for check in kingma_welling.checks(bad, 10_000_000)] == [False, None, None], "not at their ends"
 
 
 def test_checks_of_the_table_can_fail() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from collections.abc import Callable
@@ -14,14 +15,14 @@ from torch import nn
 from oracles import F64, rows, schema
 from test_training import Q, equal, fresh, made, state
 from test_training_faults import Spoilt, Two
-from vaelab import files, likelihoods, posteriors, priors
+from vaelab import files, likelihoods, posteriors, priors, recipes
 from vaelab.data import Dataset
 from vaelab.errors import EnvironmentFault
 from vaelab.models import VAE
 from vaelab.networks import MLP
-from vaelab.objectives import ELBO, IWAE, Factor, TotalCorrelation
+from vaelab.objectives import ELBO, IWAE, Factor, Score, TotalCorrelation, WakeSleep
 from vaelab.parts import registry
-from vaelab.training import Rows, Settings, optimise
+from vaelab.training import Augment, Rows, Settings, optimise
 from vaelab.training.checkpoint import FILE, PREVIOUS, leftovers, load_checkpoint, save_checkpoint
 
 
@@ -74,6 +75,28 @@ def pixels(n: int, seed: int) -> Rows:
     return Rows(Dataset(grey, kind), dtype=F64)
 
 
+def images(n: int, seed: int) -> Rows:
+    """Small images that are moved at each use."""
+    x = torch.randint(17, (n, 4, 3), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+    made = Rows(Dataset(x, schema((4, 3), layout="image", values="integer", low=0, high=16)), dtype=F64)
+    made.move = Augment(flip=True, crop=1)
+    return made
+
+
+def of_images() -> VAE:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return recipes.vae((1, 4, 3), Q, hidden=(11,))[0].double()
+
+
+def with_vamp() -> VAE:
+    plain = fresh()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = priors.Vamp(plain.posterior, (7,), components=6, learned=True)
+    return VAE(prior=prior, posterior=plain.posterior, likelihood=plain.likelihood).double()
+
+
 def short_of_memory(at: int) -> Callable[[], ELBO]:
     """An objective that runs out of memory once."""
 
@@ -117,13 +140,18 @@ CASES = {
     "diverging": (fresh, lambda: Spoilt(range(21, 27), grown), {"epochs": 9}, (23, 30)),
     "batch halved": (fresh, short_of_memory(9), {}, (8, 12)),
     "binarised afresh": (of_pixels, ELBO, {}, (5, 13)),
+    "augmented": (of_images, ELBO, {}, (6, 9)),
+    "vamp": (with_vamp, ELBO, {}, (3, 8)),
+    "wake-sleep": (fresh, WakeSleep, {}, (7,)),
+    "score gradients": (fresh, lambda: Score(3), {}, (5,)),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_goes_on_has_the_bits_of_one_that_was_not_stopped(case: str, tmp_path: Path) -> None:
     make, objective, how, stops = CASES[case]
-    train, valid = (pixels(53, 1), pixels(29, 2)) if case == "binarised afresh" else (HERE, VALID)
+    kinds = {"binarised afresh": pixels, "augmented": images}
+    train, valid = (kinds[case](53, 1), kinds[case](29, 2)) if case in kinds else (HERE, VALID)
     settings = Settings(**{"epochs": 8, "batch_size": 17, **how})
     held_out = None if case == "no validation" else valid
 
@@ -288,6 +316,70 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(
         with pytest.raises(EnvironmentFault, match=r"disk full while saving step 3 in .* \(need 0.0 MB, .* MB free\)"):
             save_checkpoint(tmp_path, tree(3, 3.0))
     assert contents(tmp_path) == before
+
+
+def test_a_disk_that_is_full_at_any_operation_leaves_the_old_state_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write, sync and rename of a save fails in its turn; a write when half of it is done."""
+
+    class Full:
+        """A file that runs out of room."""
+
+        def __init__(self, file, left: list[int]) -> None:
+            self.file, self.left = file, left
+
+        def __getattr__(self, name: str):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.file.close()
+
+        def write(self, data: bytes) -> None:
+            try:
+                count(self.left)
+            except OSError:
+                self.file.write(data[: len(data) // 2])
+                raise
+            self.file.write(data)
+
+    def count(left: list[int]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    real = {name: vars(os)[name] for name in ("fsync", "replace")}
+    found = []
+    for number in range(20):
+        folder, left = tmp_path / str(number), [number]
+        folder.mkdir()
+        for step in (1, 2):
+            save_checkpoint(folder, tree(step, float(step)))
+        failed = False
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(os, name, lambda *a, name=name, left=left: (count(left), real[name](*a))[1])
+            opened = lambda *a, left=left, **how: Full(io.open(*a, **how), left)  # noqa: E731, SIM115, UP020
+            patch.setattr("vaelab.durable.open", opened, raising=False)
+            try:
+                save_checkpoint(folder, tree(3, 3.0))
+            except EnvironmentFault as error:
+                failed = "disk full while saving step 3" in str(error)
+                if not failed:
+                    raise
+        got, _ = load_checkpoint(folder)
+        assert got["state"]["step"] in (2, 3)
+        assert (got["now"]["model"]["w"] == got["state"]["step"]).all(), "a mixed state"
+        assert leftovers(folder) == []
+        found.append(got["state"]["step"])
+        if not failed:
+            break
+    assert found[0] == 2
+    assert found[-1] == 3
+    assert 5 <= number < 20
 
 
 def test_the_running_statistics_of_a_bad_step_are_undone() -> None:

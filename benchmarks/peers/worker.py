@@ -4,12 +4,10 @@ Each line on stdin asks for one epoch (or one call); the answer on stdout is its
 thread, else of the clock. The first is not asked for: it warms up.
 """
 
-import os
 import resource
 import sys
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who waits for its turn leaves the processor to the others
 WIDTHS = (784, 500, 20)  # pixels, hidden, latent; and back
 
 

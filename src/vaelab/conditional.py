@@ -34,6 +34,7 @@ class Conditional(Part, ABC):
         """Set what is best set from data, once before training: from some rows x (B, *X) of `rows` in all."""
 
     updates: bool = False  # True where update() has something to do
+    couples_rows: bool = False  # True where it then reads all rows of the batch together
 
     def update(self, terms: Terms) -> None:
         """Re-estimate what has a closed form, after a step of the optimiser; most parts have nothing to do."""

@@ -20,6 +20,7 @@ class VaelabError(Exception):
     """The base of every error that vaelab raises on purpose."""
 
     exit_code = 1
+    silent = False  # True where another process of the same training says what happened
 
 
 class UsageError(VaelabError, ValueError):
@@ -44,6 +45,10 @@ class EnvironmentFault(VaelabError, RuntimeError):
     """The machine cannot do it: disk, memory, permission, device, a missing extra."""
 
     exit_code = 5
+
+
+class LostProcess(EnvironmentFault):
+    """One of several processes that train together is gone, so the others cannot go on."""
 
 
 class TrainingError(VaelabError, RuntimeError):

@@ -73,11 +73,12 @@ def write_config(folder: Path, source: str, options: TrainOptions) -> None:
 
 def from_anywhere(options: TrainOptions) -> TrainOptions:
     """Return options that mean the same wherever a later command is run."""
-    held_out, file = options.validation, options.columns_file
+    held_out, file, cache = options.validation, options.columns_file, options.cache
     return replace(
         options,
         validation=anywhere(held_out) if isinstance(held_out, str) else held_out,
         columns_file=None if file is None else anywhere(file),
+        cache=cache if cache in ("auto", "off") else str(Path(cache).absolute()),
     )
 
 

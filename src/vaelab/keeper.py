@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from .errors import DataError, EnvironmentFault
+from .errors import DataError, EnvironmentFault, LostProcess
 from .folder import CONFIG_FILE, MODEL_FILE, from_anywhere, refuse_other_options, write_config
 from .lock import Lock
 from .options import TrainOptions
 from .signals import Signals
 from .splits import Splits
+from .training import ALONE, Ranks
 from .training.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from .training.state import Tree
 
@@ -28,7 +29,8 @@ class Keeper:
 
     `data` are the rows of the run; with `resume` it goes on from what the folder holds, else it begins. `notes` is told
     what the user should know. Raises UsageError for options other than the run's, DataError for changed rows,
-    EnvironmentFault for a folder in use or a full disk.
+    EnvironmentFault for a folder in use or a full disk. Of several processes (`ranks`) the first alone touches the
+    folder; all end where one was asked to, and all must hold the same rows.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Keeper:
         resume: bool = False,
         every: float = EVERY,
         notes: Callable[[str], None] = lambda note: None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.folder, self.source, self.options, self.resume = folder, source, from_anywhere(options), resume
-        self.every, self.notes = every, notes
+        self.every, self.notes, self.ranks = every, notes, ranks
         self.rows = {name: part.digest for name, part in data.by_name().items() if name != "test"}
         self.lock, self.signals = Lock(folder), Signals()
         self.saved: int | None = None  # the step of the last checkpoint
@@ -51,6 +54,14 @@ class Keeper:
         self.made: list[Path] = []
 
     def __enter__(self) -> Keeper:
+        if self.ranks.first:
+            self._claim()
+        if any(rows != self.rows for rows in self.ranks.gathered(self.rows)):
+            raise DataError(f"{self.source} does not hold the same rows for every process. Give all the same data.")
+        self.signals.__enter__()
+        return self
+
+    def _claim(self) -> None:
         self.made = [p for p in (self.folder, *self.folder.absolute().parents) if not p.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +72,13 @@ class Keeper:
             remove_checkpoint(self.folder)  # of a run that this one replaces
         if self.resume or not (self.folder / MODEL_FILE).exists():
             write_config(self.folder, self.source, self.options)  # from now on `--resume` knows this run
-        self.signals.__enter__()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.signals.__exit__()
-        if self.made and not (has_checkpoint(self.folder) or (self.folder / MODEL_FILE).exists()):
+        if not self.ranks.first:
+            return
+        lost = isinstance(error[1], LostProcess)  # to be gone on with, from the beginning if need be
+        if self.made and not lost and not (has_checkpoint(self.folder) or (self.folder / MODEL_FILE).exists()):
             (self.folder / CONFIG_FILE).unlink(missing_ok=True)
         self.lock.__exit__()
         for folder in self.made:
@@ -77,7 +89,7 @@ class Keeper:
 
     def restore(self) -> Tree | None:
         """Return the state to go on from; None to begin."""
-        if not self.resume:
+        if not self.resume or not self.ranks.first:
             return None
         tree, notes = load_checkpoint(self.folder)
         for note in notes:
@@ -91,38 +103,41 @@ class Keeper:
                 f"{self.source} has changed since {self.folder} began. Put the old rows back, or train anew."
             )
         torch.set_num_threads(facts["threads"])  # equal bits need an equal count
-        for name, now in _machine().items():
-            if facts[name] != now:
+        for name, now in self._machine().items():
+            if facts.get(name, now) != now:
                 self.notes(f"begun with {name} {facts[name]}, now {now}: the result will not be bit for bit the same.")
         self.saved = tree["state"]["step"]
         return tree
 
     def after_step(self, capture: Callable[[], Tree]) -> None:
         """Save the state if it is time to; after a signal save it and raise KeyboardInterrupt."""
-        if self.signals.asked is not None:
+        if asked := self.ranks.largest(self.signals.asked or 0):
+            self.signals.asked = asked
             self._save(capture())
             raise KeyboardInterrupt
-        if (now := time.perf_counter()) >= self.next:
+        if self.ranks.first and (now := time.perf_counter()) >= self.next:
             self._save(capture())
             cost = time.perf_counter() - now
             self.next = time.perf_counter() + max(self.every, SHARE * cost)
 
     def finished(self) -> None:
         """Forget the state: the run's model is written."""
-        remove_checkpoint(self.folder)
+        if self.ranks.first:
+            remove_checkpoint(self.folder)
 
     def _save(self, tree: Tree) -> None:
+        if not self.ranks.first:
+            return
         facts: dict[str, Any] = {"options": asdict(self.options), "rows": self.rows, "threads": torch.get_num_threads()}
         try:
             if self.saved is None:
                 write_config(self.folder, self.source, self.options)
-            if save_checkpoint(self.folder, {**tree, "facts": facts | _machine()}):
+            if save_checkpoint(self.folder, {**tree, "facts": facts | self._machine()}):
                 self.saved = tree["state"]["step"]
         except EnvironmentFault as error:
             last = "No checkpoint was saved before." if self.saved is None else f"Last checkpoint: step {self.saved:,}."
             go_on = "" if self.saved is None else f" Make room and run: vaelab train --resume {self.folder}"
             raise EnvironmentFault(f"{error} {last}{go_on}") from error
 
-
-def _machine() -> dict[str, str]:
-    return {"torch": str(torch.__version__)}
+    def _machine(self) -> dict[str, str | int]:
+        return {"torch": str(torch.__version__), "processes": self.ranks.world}

@@ -156,6 +156,38 @@ class RowNoise(Noise):
         return self._rows("rand", shape, like).clamp_(min=torch.finfo(like.dtype).tiny)
 
 
+class Portion(Noise):
+    """The numbers of the rows start .. stop of a batch of `whole`, drawn for all of it and cut out.
+
+    So several processes that each hold a part of a batch see, row by row, the numbers that one would see, and the
+    generator moves on alike in all of them. Raises UsageError for noise that does not belong to rows.
+
+    >>> like, whole = torch.zeros(1), Noise.seeded(3).normal((2, 5, 4), torch.zeros(1))
+    >>> torch.equal(Portion(Noise.seeded(3), 1, 3, 5).normal((2, 2, 4), like), whole[:, 1:3])
+    True
+    """
+
+    def __init__(self, noise: Noise, start: int, stop: int, whole: int) -> None:
+        self.noise, self.start, self.stop, self.whole = noise, start, stop, whole
+        self.generator = getattr(noise, "generator", None)  # type: ignore[assignment]
+
+    def _whole(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if shape[1] != self.stop - self.start:
+            raise UsageError(
+                f"noise of shape {tuple(shape)} was asked for {self.stop - self.start} rows of a batch: it belongs to "
+                "no rows, so several processes cannot share it. Train with one process."
+            )
+        return (shape[0], self.whole, *shape[2:])
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw N(0, 1) of shape (K, B, *event) for the B rows of this part."""
+        return self.noise.normal(self._whole(shape), like)[:, self.start : self.stop]
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Draw U(0, 1) of shape (K, B, *event) for the B rows of this part."""
+        return self.noise.uniform(self._whole(shape), like)[:, self.start : self.stop]
+
+
 class Given(Noise):
     """Noise drawn outside, handed out in order: for finite differences, compiled steps and CUDA graphs."""
 

@@ -113,6 +113,9 @@ class TrainOptions:
     """How an image of another shape gets --size: stretch, crop (keep the middle) or pad (with black)."""
     skip_bad: bool = False
     """Leave out images that cannot be read; else they are refused."""
+    cache: str = "auto"
+    """Where rows of more than 1 GB are kept on the disk: auto (the user's cache folder), off, or a
+    folder, which then takes rows of any size."""
 
     def __post_init__(self) -> None:
         given = (self.column,) if isinstance(self.column, str) else tuple(self.column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,10 +23,12 @@ from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
 from .training import (
+    ALONE,
     Augment,
     History,
     Keeper,
     Progress,
+    Ranks,
     Rows,
     Settings,
     check_memory,
@@ -110,16 +113,20 @@ class Plan:
         steps = epochs * steps_per_epoch(len(self.splits.train), self.settings.batch_size)
         return f"time     about {duration(steps * step)} for {epochs:,} epochs of {steps // epochs:,} steps, at most"
 
-    def run(self, report: Report = lambda record, history: None, keeper: Keeper | None = None) -> Run:
+    def run(
+        self, report: Report = lambda record, history: None, keeper: Keeper | None = None, ranks: Ranks = ALONE
+    ) -> Run:
         """Train and return the run. Raises TrainingError, which holds the run as far as it came.
 
-        A keeper keeps the state of the run, and hands in the one to go on from: see `vaelab.keeper`.
+        A keeper keeps the state of the run, and hands in the one to go on from: see `vaelab.keeper`. `ranks` are the
+        processes that train it together.
         """
         train, validation = self.splits.train, self.splits.validation
         settings = self.settings
         with self._threads():
             probe = self._rows(train.take([0, 1]))
-            check_memory(self.model, probe, self.objective.samples, rows=len(train), batch_size=settings.batch_size)
+            here = len(train) if train.store is None else min(len(train), 2 * train.store.block)
+            check_memory(self.model, probe, self.objective.samples, rows=here, batch_size=settings.batch_size)
             try:
                 history = optimise(
                     self.model,
@@ -129,6 +136,7 @@ class Plan:
                     settings,
                     report,
                     keeper,
+                    ranks,
                 )
             except TrainingError as error:
                 error.run = self._finished(error.history) if error.history.best else None
@@ -179,7 +187,7 @@ def _gaps(train: Dataset) -> dict[str, Any]:
     """Return the columns of a mixed table that had gaps in training: what else is missing later is unheard of."""
     if not train.schema.kinds:
         return {}
-    gone = train.x.isnan().any(0).tolist()
+    gone = [False] * len(train.schema.kinds) if train.observed is None else (~train.observed.all(0)).tolist()
     return {"missing": [name for name, some in zip(train.schema.columns or (), gone) if some]}
 
 
@@ -263,12 +271,14 @@ def pick_device(name: str) -> torch.device:
     """Return the device; "auto" is CUDA where there is one, else the CPU. Never a silent fall-back for a named one."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device("cuda" if available["cuda"] else "cpu")
+        name = "cuda" if available["cuda"] else "cpu"
     if name not in available:
         raise UsageError(f"device is {name!r}: expected auto, cpu, cuda or mps.")
     if not available[name]:
         raise EnvironmentFault(f"no {name} device here. Use --device cpu.")
-    return torch.device(name)
+    # of several processes on a machine each has its own, by the number that torchrun gives it
+    place = os.environ.get("LOCAL_RANK") if name == "cuda" else None
+    return torch.device(name) if place is None else torch.device(name, int(place))
 
 
 def train(source: Any, *, progress: str = "auto", **options: Any) -> Run:

@@ -219,7 +219,7 @@ def test_another_version_of_torch_is_said(table: str, at_step, monkeypatch: pyte
     at_step(9, send(signal.SIGINT))
     assert run(["train", table, *QUICK, "--out", "run"]) == 130
     at_step(-1, send(signal.SIGINT))
-    monkeypatch.setattr("vaelab.keeper._machine", lambda: {"torch": "9.9"})
+    monkeypatch.setattr(Keeper, "_machine", lambda keeper: {"torch": "9.9"})
     assert run(["train", "--resume", "run", "-q"]) == 0
     assert "now 9.9: the result will not be bit for bit the same." in capsys.readouterr().err
 

@@ -20,7 +20,7 @@ def test_awake_p_follows_the_elbo() -> None:
     """E[gradient of the generative loss] = -d sum_z q(z | x) log p(x, z), every parameter of p."""
     model = coins()
     rows, z, fixed = enumerated(x, 1)
-    dream = [torch.full((1, 4, Z), 0.5), torch.full((1, 1, 4, X), 0.5)]
+    dream = [torch.full((1, 4, Z), 0.5), torch.full((1, 4, X), 0.5)]
     losses, _ = WakeSleep()(model, rows, noise=given(*fixed.tensors, *dream), step=0)
     q = model.posterior(rows).log_prob(z[0]).exp().detach()
     parameters = WakeSleep().owners(model)["generative"]
@@ -37,7 +37,7 @@ def test_asleep_q_follows_the_posterior_at_dreams() -> None:
     both = outcomes(Z + X)
     z, dreams = both[:, :Z], both[:, Z:]
     n = len(both)
-    loss = dreamt(model, n, given(uniforms(z)[None], uniforms(dreams)[None, None]), None, None)
+    loss = dreamt(model, n, given(uniforms(z)[None], uniforms(dreams)[None]), None, None)
     p = (model.prior().log_prob(z) + model.decode(z).log_prob(dreams)).exp().detach()
     close(p.sum(), 1.0)
     q = model.posterior(dreams).log_prob(z)
@@ -55,7 +55,7 @@ def test_asleep_the_least_loss_is_the_exact_posterior() -> None:
     joint = (model.prior().log_prob(z) + model.decode(z).log_prob(dreams)).exp().detach()
     evidence = torch.stack([joint[(dreams == d).all(1)].sum() for d in dreams])
     least = -(joint * (joint / evidence).log()).sum()
-    loss = dreamt(model, len(both), given(uniforms(z)[None], uniforms(dreams)[None, None]), None, None)
+    loss = dreamt(model, len(both), given(uniforms(z)[None], uniforms(dreams)[None]), None, None)
     assert (joint * loss).sum() > least + 1e-3
 
 
@@ -76,7 +76,7 @@ def test_reweighted(k: int) -> None:
     model = coins()
     rows, z, fixed = enumerated(x, k)
     n = len(rows)
-    dream = [torch.rand(1, n, Z, dtype=F64), torch.rand(1, 1, n, X, dtype=F64)]
+    dream = [torch.rand(1, n, Z, dtype=F64), torch.rand(1, n, X, dtype=F64)]
     asleep = dreamt(model, n, given(*dream), None, None)
     t = model.terms(rows, samples=k, noise=given(*fixed.tensors))
     w = (model.prior().log_prob(z) + model.decode(z).log_prob(x) - model.posterior(rows).log_prob(z)).exp().detach()

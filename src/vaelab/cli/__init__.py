@@ -101,11 +101,11 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         if debug:
             raise
-        return _fail(" ".join(str(error).split()), 2, as_json)
+        return _fail(" ".join(str(error).split()), 2, as_json) if os.environ.get("RANK", "0") == "0" else 2
     except VaelabError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code, as_json)
+        return error.exit_code if error.silent else _fail(str(error), error.exit_code, as_json)
     except KeyboardInterrupt:
         return _fail("interrupted.", 130, as_json)
     except BrokenPipeError:

@@ -24,6 +24,7 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 DATA_KEYS = ("x_train", "x", "images", "data")
 LABEL_KEYS = ("y_train", "y", "labels", "y_test")
 WIDEST_GRID = 1024
+PIECE = 2**20  # bytes of a file that are read together
 LARGEST_COUNT = 2**24  # float32 holds every whole number up to here
 
 
@@ -33,7 +34,7 @@ def read_parts(path: Path) -> Iterator[bytes]:
         with open(path, "rb") as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:
-                while part := file.read(2**20):
+                while part := file.read(PIECE):
                     yield part
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None
@@ -62,10 +63,10 @@ def read_idx(path: Path) -> Array:
     return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
 
 
-def read_npy(path: Path) -> Array:
-    """Return the array of a .npy file; pickled objects are refused. Raises DataError."""
+def read_npy(path: Path, *, mapped: bool = False) -> Array:
+    """Return the array of a .npy file, in memory or `mapped`; pickled objects are refused. Raises DataError."""
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. Check the path.") from None
     except Exception as error:  # damaged bytes make numpy raise almost anything
@@ -130,8 +131,14 @@ def grid_of(x: Array, integers: bool) -> tuple[Values, int | None, int | None]:
 
     NaN is skipped.
     """
-    low, high = np.nanmin(x), np.nanmax(x)
-    if (low, high) == (0, 1) and bool(np.isin(x[~np.isnan(x)], (0, 1)).all()):
+    low, high = float(np.nanmin(x)), float(np.nanmax(x))
+    binary = (low, high) == (0, 1) and bool(np.isin(x[~np.isnan(x)], (0, 1)).all())
+    return kind_of(low, high, binary, integers)
+
+
+def kind_of(low: float, high: float, binary: bool, integers: bool) -> tuple[Values, int | None, int | None]:
+    """Return the kind of values from low to high, and its grid: all 0 or 1 if `binary`, all whole if `integers`."""
+    if binary:
         return "binary", 0, 1
     if integers and 0 < high - low <= WIDEST_GRID:
         return "integer", int(low), int(high)
@@ -211,7 +218,7 @@ def array_dataset(
         raise DataError(f"{name}: integers above 2^53 would be rounded. Leave that column out, or pass floats.")
     if inf_as_missing:
         values = np.where(np.isinf(values), np.nan, values)
-    _refuse_infinite(name, values)
+    refuse_infinite(name, values)
     missing = np.isnan(values)
     if missing.all():
         raise DataError(f"{name}: every value is missing.")
@@ -224,12 +231,14 @@ def array_dataset(
     return under(schema, Dataset(torch.from_numpy(values), schema, observed, labels, notes=notes), name)
 
 
-def _refuse_infinite(name: str, values: Array) -> None:
+def refuse_infinite(name: str, values: Array, before: int = 0) -> None:
+    """Raise DataError naming the first infinity; `before` rows of the source stand before these."""
     bad = np.argwhere(np.isinf(values))
     if len(bad):
         row, *index = bad[0].tolist()
         raise DataError(
-            f"{name}: row {row + 1} entry {index} is {values[tuple(bad[0])]}. Replace it or use --inf-as-missing."
+            f"{name}: row {before + row + 1} entry {index} is {values[tuple(bad[0])]}. "
+            "Replace it or use --inf-as-missing."
         )
 
 

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from .kinds import Asked as Kind
 from .reading import Reading
 from .schema import Schema
+from .stored import Cache
 from .table import Picked
 
 APPLIES = {
@@ -41,6 +42,7 @@ class Asked:
     reading: Reading
     given: frozenset[str]
     kinds: dict[str, Kind]
+    cache: Cache | None = None
 
     def only(self, what: str, *kinds: str) -> None:
         """Raise UsageError for an option that says nothing of `what`, which is one of `kinds`."""

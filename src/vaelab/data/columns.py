@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import narwhals as nw
     import polars as pl
 
+    from .large_text import TextColumns
+
 EXACT = 2**53  # from here on, neighbouring integers are one float64
 WRITTEN = "text "  # before the form of dates that a text table holds
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d")
@@ -133,7 +135,7 @@ class TextCells:
     """Cells of a delimited file: strings, None where missing."""
 
     source: str
-    frame: pl.DataFrame
+    frame: pl.DataFrame | TextColumns
     reading: Reading
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..errors import DataError, UsageError
 from .fields import Levels
 from .scaling import centre, fit, fit_fields
 from .schema import Schema
+from .stored import Stored
 from .words import count, show
 
 FEWEST_ROWS = 10
@@ -34,6 +36,7 @@ class Dataset:
     numbers   (N,) where each row stood in its source, from 1; None where they are 1..N
     condition (N, C) float, what p and q are given beside x, or None; given: name -> (N,), the columns that say it
     test      the official test part, if there is one
+    store     the cache on the disk that x, observed and numbers are read from; None where they are in memory
     notes     what was decided and why, one sentence each
 
     >>> digits = data.open_source("digits")
@@ -50,10 +53,11 @@ class Dataset:
     condition: Tensor | None = None
     given: dict[str, NDArray[Any]] | None = None
     test: Dataset | None = None
+    store: Stored | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.x.is_floating_point() or not bool((nan := self.x.isnan()).any()):
+        if self.store is not None or not self.x.is_floating_point() or not bool((nan := self.x.isnan()).any()):
             return
         if self.observed is None:
             object.__setattr__(self, "observed", ~nan)
@@ -83,12 +87,17 @@ class Dataset:
         """What to call each row: its id where it has one, else its number in its source: (N,)."""
         return self.row_numbers if self.ids is None else self.ids
 
-    @property
+    def blocks(self) -> Iterator[Tensor]:
+        """Go through x in blocks that fit into memory: whole where it is there already."""
+        return iter([self.x]) if self.store is None else self.store.blocks(self.x)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of shape, type, values and name, in hexadecimal: equal for equal rows in equal order."""
         total = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype} {self.schema.name}\n".encode())
-        for rows in self.x.split(4096):
-            total.update(rows.contiguous().numpy().tobytes())
+        for block in self.blocks():
+            for rows in block.split(4096):
+                total.update(rows.contiguous().numpy().tobytes())
         return total.hexdigest()
 
     def carried(self) -> dict[str, NDArray[Any]]:
@@ -103,10 +112,13 @@ class Dataset:
             lines.append(f"test     {count(len(self.test), 'row')} (official)")
         return "\n".join([*lines, *(f"note     {note}" for note in self.notes)])
 
-    def take(self, indices: Tensor | NDArray[Any] | Sequence[int]) -> Dataset:
-        """Return the rows with these indices (or where a mask is true), without the test part."""
-        picked = torch.as_tensor(indices)
-        where = picked.numpy()
+    def take(self, indices: Tensor | NDArray[Any] | Sequence[int] | slice) -> Dataset:
+        """Return the rows with these indices (or where a mask is true), without the test part.
+
+        A slice of rows on the disk stays there; other choices of them come into memory.
+        """
+        picked = indices if isinstance(indices, slice) else torch.as_tensor(indices)
+        where = picked if isinstance(picked, slice) else picked.numpy()
         return replace(
             self,
             x=self.x[picked],
@@ -117,10 +129,13 @@ class Dataset:
             condition=None if self.condition is None else self.condition[picked],
             given=None if self.given is None else {name: column[where] for name, column in self.given.items()},
             test=None,
+            store=self.store if isinstance(indices, slice) else None,
         )
 
     def split(self, validation: float | int, seed: int) -> tuple[Dataset, Dataset | None]:
         """Split into training and validation rows by a random permutation that depends on `seed` alone.
+
+        Rows on the disk are in random order already: their first ones are held out, whatever the seed.
 
         validation: a fraction in (0, 1), a number of rows, or 0 for none. Training keeps the test part.
         Raises UsageError for another value, DataError if fewer than 10 rows are left to train on.
@@ -133,6 +148,8 @@ class Dataset:
             raise DataError(f"{few}{why} (need at least {FEWEST_ROWS}; got {left:,}).")
         if not held:
             return self, None
+        if self.store is not None:
+            return replace(self.take(slice(held, None)), test=self.test), self.take(slice(held))
         shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return replace(self.take(shuffled[held:]), test=self.test), self.take(shuffled[:held])
 
@@ -161,7 +178,7 @@ class Dataset:
         if self.schema.values not in ("real", "mixed"):
             return self
         how = fit_fields if self.schema.kinds else centre if self.schema.layout == "image" else fit
-        schema, notes = how(self.x, self.schema)
+        schema, notes = how(self.blocks, self.schema)
         fitted = replace(self, schema=schema, notes=(*self.notes, *notes))
         return replace(fitted, test=None if self.test is None else self.test.with_schema(schema)).checked()
 
@@ -172,17 +189,17 @@ class Dataset:
     def checked(self, source: str | None = None) -> Dataset:
         """Return this data set. Raises DataError, naming source and row, if an encoded value is too large."""
         if self.schema.values in ("real", "mixed") and self.x.dtype == torch.float64:
-            schema = self.schema
-            encoded = (
-                schema.encode(self.x, dtype=torch.float64) if schema.kinds else (self.x - schema.loc) / schema.scale
-            )
-            bad = torch.nonzero(encoded.abs() > LARGEST)
-            if len(bad):
-                row, *index = bad[0].tolist()
-                where = f"{self.schema.entry(tuple(index))} row {self.row_numbers[row]}"
-                got = f"{self.x[tuple(bad[0])].item():g}"
-                file = source or self.schema.name
-                raise DataError(f"{file}: {where} is {got}, beyond float32 in model units. Correct or rescale it.")
+            schema, before = self.schema, 0
+            for x in self.blocks():
+                encoded = schema.encode(x, dtype=torch.float64) if schema.kinds else (x - schema.loc) / schema.scale
+                bad = torch.nonzero(encoded.abs() > LARGEST)
+                if len(bad):
+                    row, *index = bad[0].tolist()
+                    where = f"{self.schema.entry(tuple(index))} row {self.row_numbers[before + row]}"
+                    got = f"{x[tuple(bad[0])].item():g}"
+                    file = source or self.schema.name
+                    raise DataError(f"{file}: {where} is {got}, beyond float32 in model units. Correct or rescale it.")
+                before += len(x)
         return self
 
 

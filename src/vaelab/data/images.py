@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, EnvironmentFault
 from .arrays import image_dataset, two_valued, under
 from .dataset import Dataset
 from .image_files import SUFFIXES, list_images, name, read_image
+from .image_scratch import Pixels, Scratch, decoded_size
 from .reading import FITS, Reading
 from .schema import Schema
+from .stored import Cache, find, folder_key
 from .words import count, show
 
 if TYPE_CHECKING:
@@ -27,8 +29,17 @@ SMALLEST = 2
 ASIDE = re.compile(r"\([^)]*\)|'[^']*'|<[^>]*>")  # what Pillow says of addresses, paths and numbers of bytes
 
 
-def open_folder(folder: Path, reading: Reading, schema: Schema | None, *, skip_bad: bool = False) -> Dataset:
+def open_folder(
+    folder: Path,
+    reading: Reading,
+    schema: Schema | None,
+    *,
+    skip_bad: bool = False,
+    cache: Cache | None = None,
+) -> Dataset:
     """Return the images under a folder, sorted by name; folders of classes give labels, file names the ids.
+
+    A large folder is decoded once, into the cache.
 
     All files are read before anything is said. Raises DataError if there are none, if some cannot be read (unless
     `skip_bad`, which counts them in a note), if sizes or depths are mixed.
@@ -37,36 +48,72 @@ def open_folder(folder: Path, reading: Reading, schema: Schema | None, *, skip_b
     found, notes, bad = list_images(folder)
     if not found and not bad:
         raise DataError(f"no images in {folder} (looked for {', '.join(s[1:] for s in SUFFIXES)}).")
-    images, seen = _read_all(folder, found, reading, bad)
-    files = list(images)
-    notes += _judged(title, len(found), files, bad, skip_bad)
-    pixels, modes = _one_kind(title, images, seen, schema)
-    notes += modes + [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
-    if reading.size is not None:
-        notes.append(f"images are brought to {reading.size[0]}x{reading.size[1]}; others are {FITS[reading.fit]}.")
+    if cache is not None and schema is None and decoded_size(folder, found, reading.size) >= cache.least:
+        key = folder_key(folder, found, reading, skip_bad, bad)
+        if (kept := find(cache, key)) is None:
+            with Scratch(cache) as scratch:
+                images, files, pixel, notes = _read(title, folder, found, notes, bad, reading, None, skip_bad, scratch)
+                kept = scratch.store(key, images, pixel, {"files": files, "notes": notes})
+        own = np.array(kept.told["files"])[kept.numbers - 1].tolist()
+        data = _dataset(title, kept.parts[0].array, own, (*kept.told["notes"], kept.note))
+        kept.forget()
+        found_in = replace(data, schema=data.schema.replace(reading=reading.pairs()))
+        return replace(found_in, numbers=kept.numbers, store=kept)
+    images, files, pixel, notes = _read(title, folder, found, notes, bad, reading, schema, skip_bad, None)
+    pixels = np.stack([pixel(image) for image in images])
     if schema is not None and schema.grid == (0, 1) and two_valued(pixels, 255):
         pixels //= 255  # a picture of an array of 0 and 1, such as this package writes
-    classes = [file.split("/")[0] if "/" in file else "" for file in files]
-    labels: NDArray[Any] | None = None
-    if all(classes) and len(set(classes)) > 1:
-        labels = np.array(classes)
-        notes.append(f"{len(set(classes))} folders taken as labels.")
-    data = image_dataset(title, pixels, tuple(notes), labels=labels, ids=np.array(files))
+    data = _dataset(title, pixels, files, tuple(notes))
     if schema is not None:
         return under(schema, replace(data, schema=schema), title)
     return replace(data, schema=data.schema.replace(reading=reading.pairs()))
 
 
+def _dataset(title: str, pixels: NDArray[Any], files: list[str], notes: tuple[str, ...]) -> Dataset:
+    """Return images with the names of their files; folders of classes give labels."""
+    classes = [file.split("/")[0] if "/" in file else "" for file in files]
+    labels: NDArray[Any] | None = None
+    if all(classes) and len(set(classes)) > 1:
+        labels = np.array(classes)
+        notes = (*notes, f"{len(set(classes))} folders taken as labels.")
+    return image_dataset(title, pixels, notes, labels=labels, ids=np.array(files))
+
+
+def _read(
+    title: str,
+    folder: Path,
+    found: list[str],
+    notes: list[str],
+    bad: list[str],
+    reading: Reading,
+    schema: Schema | None,
+    skip_bad: bool,
+    scratch: Scratch | None,
+) -> tuple[list[Any], list[str], Pixels, list[str]]:
+    """Return the images (in the scratch file, if there is one), their files, how to get their pixels, and notes."""
+    images, seen = _read_all(folder, found, reading, bad, scratch)
+    files = list(images)
+    notes = notes + _judged(title, len(found), files, bad, skip_bad)
+    pixel, modes = _one_kind(title, images, seen, schema)
+    notes += modes + [f"{count(number, 'image')} {what}." for what, number in sorted(seen.items())]
+    if reading.size is not None:
+        notes.append(f"images are brought to {reading.size[0]}x{reading.size[1]}; others are {FITS[reading.fit]}.")
+    return list(images.values()), files, pixel, notes
+
+
 def _read_all(
-    folder: Path, files: list[str], reading: Reading, bad: list[str]
-) -> tuple[dict[str, Image], Counter[str]]:
+    folder: Path, files: list[str], reading: Reading, bad: list[str], scratch: Scratch | None
+) -> tuple[dict[str, Any], Counter[str]]:
     """Return every image that can be read, of the size asked for, and what had to be done; the others go to `bad`."""
-    images: dict[str, Image] = {}
+    images: dict[str, Any] = {}
     seen: Counter[str] = Counter()
     for file in files:
         here: Counter[str] = Counter()
         try:
-            images[file] = _sized(read_image(folder / file, here), reading)
+            image = _sized(read_image(folder / file, here), reading)
+            images[file] = image if scratch is None else scratch.keep(image)
+        except EnvironmentFault:
+            raise
         except Exception as error:  # damaged bytes make Pillow raise almost anything
             said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reason = show(" ".join(ASIDE.sub("", said).split()) or type(error).__name__, 60)[1:-1]
@@ -98,9 +145,9 @@ def _judged(title: str, total: int, files: list[str], bad: list[str], skip_bad: 
 
 
 def _one_kind(
-    title: str, images: dict[str, Image], seen: Counter[str], schema: Schema | None
-) -> tuple[NDArray[Any], list[str]]:
-    """Return the pixels of all images, (N, H, W) or (N, H, W, 3), and a note of their modes if they are mixed.
+    title: str, images: dict[str, Any], seen: Counter[str], schema: Schema | None
+) -> tuple[Pixels, list[str]]:
+    """Return how to get the pixels of each image, (H, W) or (H, W, 3), and a note of their modes if they are mixed.
 
     Raises DataError for mixed sizes or depths, and where the depth is not that of the schema.
     """
@@ -113,7 +160,7 @@ def _one_kind(
         raise DataError(f"{title}: images of {depths[0]} bits, the model was trained on {depths[1]} bits.")
     if deep:
         # smoothing overshoots: 8-bit images are cut by Pillow, these here
-        return np.stack([np.asarray(i, dtype=np.int32).clip(0, 65535) for i in images.values()]), []
+        return lambda image: np.asarray(image, dtype=np.int32).clip(0, 65535), []
     grey = all(image.mode == "L" for image in images.values())
     if schema is not None and schema.layout == "image":
         grey = len(schema.shape) == 2
@@ -123,10 +170,10 @@ def _one_kind(
     if set(modes) != {f"of mode {mode}"}:
         counts = ", ".join(f"{number:,} {key.removeprefix('of mode ')}" for key, number in modes.items())
         notes.append(f"images of modes {counts}: all read as {'grey' if grey else 'RGB'}.")
-    return np.stack([np.asarray(image.convert(mode)) for image in images.values()]), notes
+    return lambda image: np.asarray(image.convert(mode)), notes
 
 
-def _same_size(title: str, images: dict[str, Image]) -> None:
+def _same_size(title: str, images: dict[str, Any]) -> None:
     sizes = Counter(image.size for image in images.values()).most_common()
     (width, height), _ = sizes[0]
     if len(sizes) > 1:

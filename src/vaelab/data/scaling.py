@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,27 +15,41 @@ from .schema import Schema
 SMALLEST_RELATIVE_SPREAD = 1e-8
 
 
-def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+Blocks = Callable[[], Iterable[Tensor]]  # goes through x (N, *shape), as often as it is asked
+
+
+def fit(blocks: Blocks, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     """Return the schema with loc = mean and scale = standard deviation (divisor N) of the observed entries.
 
     x (N, *shape) float64, NaN where unobserved. A scale never falls below 1e-8 |mean|; an entry that does not
     vary at 0 (or is never observed) has scale 1. The notes name such columns, and those that vary in one row.
     Raises DataError where the sums overflow float64.
     """
-    seen = ~torch.isnan(x)
-    number = seen.sum(0).clamp(min=1)
-    loc = torch.nansum(x, 0) / number
-    squares = torch.where(seen, x - loc, 0.0).square()
-    scale = (squares.sum(0) / number).sqrt()
+    number, total = torch.zeros(schema.shape, dtype=torch.int64), torch.zeros(schema.shape, dtype=torch.float64)
+    low, high = torch.full(schema.shape, math.inf).double(), torch.full(schema.shape, -math.inf).double()
+    for x in blocks():
+        seen = ~torch.isnan(x)
+        number += seen.sum(0)
+        total += torch.nansum(x, 0)
+        low = torch.minimum(low, torch.where(seen, x, math.inf).amin(0))
+        high = torch.maximum(high, torch.where(seen, x, -math.inf).amax(0))
+    number = number.clamp(min=1)
+    loc = total / number
+    squares, lows, highs = torch.zeros_like(loc), torch.zeros_like(number), torch.zeros_like(number)
+    for x in blocks():
+        squares += torch.where(~torch.isnan(x), x - loc, 0.0).square().sum(0)
+        lows += (x == low).sum(0)
+        highs += (x == high).sum(0)
+    scale = (squares / number).sqrt()
     overflow = torch.nonzero(~torch.isfinite(scale))
     if len(overflow):
-        entry = schema.entry(tuple(overflow[0].tolist()))
-        largest = torch.nan_to_num(x[(slice(None), *overflow[0].tolist())]).abs().max().item()
+        place = tuple(overflow[0].tolist())
+        entry, largest = schema.entry(place), max(abs(low[place].item()), abs(high[place].item()))
         raise DataError(f"{schema.name}: {entry} holds {largest:g}, too large to square in float64. Rescale it.")
     floor = SMALLEST_RELATIVE_SPREAD * loc.abs()
     flat = scale <= floor
-    # all but one of the observed values are the median
-    lone = ((x != x.nanmedian(0).values) & seen).sum(0) == 1
+    # all but one of the observed values are equal: they are then the lowest, or the highest
+    lone = (low < high) & ((lows == number - 1) | (highs == number - 1))
     notes = [
         *(
             f"{schema.entry(tuple(i))} hardly varies in the training rows; its scale has a floor."
@@ -46,15 +63,17 @@ def fit(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     return schema.replace(loc=loc, scale=scale), tuple(notes)
 
 
-def fit_fields(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+def fit_fields(blocks: Blocks, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     """Return the schema of a mixed table with each field fitted to these rows (N, columns), NaN where unobserved."""
-    fields = [field.fit(column) for field, column in zip(schema.kinds, x.unbind(1))]
+    fields = [field.fit(torch.cat([x[:, i] for x in blocks()])) for i, field in enumerate(schema.kinds)]
     return schema.replace(fields=nn.ModuleList(fields)), ()
 
 
-def centre(x: Tensor, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+def centre(blocks: Blocks, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     """Return the schema with loc = the mean image; the scale stays, so the nats of the model do not move."""
-    total = torch.zeros(schema.shape, dtype=torch.float64)
-    for rows in x.split(4096):
-        total += rows.double().sum(0)
-    return schema.replace(loc=total / len(x)), ()
+    total, number = torch.zeros(schema.shape, dtype=torch.float64), 0
+    for x in blocks():
+        for rows in x.split(4096):
+            total += rows.double().sum(0)
+        number += len(x)
+    return schema.replace(loc=total / number), ()

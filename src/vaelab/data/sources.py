@@ -23,11 +23,15 @@ from .images import open_folder
 from .kinds import Asked as Kind
 from .kinds import asked_kinds
 from .known import KNOWN, binarized, open_known
+from .large import large_array
+from .large_text import TextColumns, is_large
 from .reading import Reading
 from .schema import Schema
+from .spill import ParquetCells, Spill
+from .stored import Cache
 from .table import Picked, open_table
 from .text import read_text
-from .words import count, reason
+from .words import count
 
 ARRAY_NAME = re.compile(r"\.(npy|npz|idx|idx\.gz)$|-idx\d-[a-z]+(\.gz)?$")
 TABLE_NAME = re.compile(r"\.(csv|tsv|txt|arff)(\.gz)?$|\.parquet$")
@@ -55,6 +59,7 @@ def open_source(
     fit: str | None = None,
     skip_bad: bool = False,
     binarize: str | None = None,
+    cache: str = "auto",
     schema: Schema | None = None,
 ) -> Dataset:
     """Return the rows of a source, checked, with what was decided in `notes`.
@@ -68,6 +73,8 @@ def open_source(
     condition  "label", and columns of a table, "label,age": what a conditional model is given beside x
     skip_bad   leave out images that cannot be read, with a note; else they are refused
     binarize "stochastic", "threshold", "fixed" (MNIST's published draw) or "none"
+    cache    where rows of more than 1 GB are kept on the disk: "auto" (the user's cache folder), "off", or a folder,
+             which then takes rows of any size; see `data.stored`
     schema   the schema of a model: the source is then new data for it, columns are matched by name, and what is not
              given here is read as the model's data were
     the others: see `Reading`
@@ -104,7 +111,7 @@ def open_source(
     reading = Reading.of(() if schema is None else schema.reading, **how)
     named = frozenset(name for name, value in given.items() if value is not None)
     kinds = asked_kinds(column, columns_file)
-    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named, kinds)
+    asked = Asked(columns, drop, labels, skip_bad, rule, schema, reading, named, kinds, Cache.asked(cache))
     data = _open_path(source, asked) if isinstance(source, (str, Path)) else _open_object(source, asked)
     if schema is not None:
         data = data if data.schema is schema else _known_under(data, schema, str(source))
@@ -143,7 +150,7 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
     path, key = _split_key(str(source))
     if path.is_dir():
         asked.only("folders of images", "folders of images")
-        return open_folder(path, asked.reading, asked.schema, skip_bad=asked.skip_bad)
+        return open_folder(path, asked.reading, asked.schema, skip_bad=asked.skip_bad, cache=asked.cache)
     lower = path.name.lower()
     if not path.exists():
         hint = "Check the path." if "." in lower or "/" in str(source) else suggest(str(source), KNOWN).strip()
@@ -153,9 +160,17 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
         return _open_array_file(path, key, asked)
     if lower.endswith(".parquet"):
         asked.only("parquet files", "tables", "tables and arrays")
-        return _open_frame(_read_parquet(path), stem(path), path.name, asked)
+        how = (asked.columns, asked.drop, asked.kinds)
+        spill = None if asked.cache is None else Spill(asked.cache, path, *how)
+        return _open_cells(stem(path), ParquetCells(path, asked.reading), asked, spill)
     if TABLE_NAME.search(lower):
         asked.only("tables", "tables", "text tables", "tables and arrays")
+        if ".arff" not in lower and asked.cache and asked.schema is None and is_large(path, asked.reading, asked.cache):
+            how = (asked.columns, asked.drop, asked.kinds)
+            with TextColumns(asked.cache, path, asked.reading) as columns:
+                cells = TextCells(path.name, columns, asked.reading)
+                data = _open_cells(stem(path), cells, asked, Spill(asked.cache, path, *how))
+            return replace(data, notes=(*columns.notes, *data.notes))
         declared: dict[str, Kind] = {}
         if ".arff" in lower:
             frame, notes, declared = read_arff(path, asked.reading)
@@ -183,6 +198,10 @@ def _open_array_file(path: Path, key: str | None, asked: Asked) -> Dataset:
             return data
         official = array_dataset(name, test, data.schema, own_test, inf_as_missing=missing)
         return replace(data, test=replace(official, notes=()), notes=(*data.notes, "x_test is the official test part."))
+    if path.suffix.lower() == ".npy" and asked.cache is not None and asked.schema is None:
+        large = large_array(asked.cache, path, name, given, inf_as_missing=missing)
+        if large is not None:
+            return large
     x = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     return array_dataset(name, x, asked.schema, given, inf_as_missing=missing)
 
@@ -197,15 +216,6 @@ def _label_array(labels: Any) -> NDArray[Any] | None:
     if path.suffix == ".npz":
         return pick(path, read_npz(path), key)[0]
     return read_npy(path) if path.suffix == ".npy" else read_idx(path)
-
-
-def _read_parquet(path: Path) -> Any:
-    import polars as pl
-
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as parquet: {reason(error)}.") from None
 
 
 def _open_object(source: Any, asked: Asked) -> Dataset:
@@ -256,8 +266,8 @@ def _open_frame(source: Any, name: str, shown: str, asked: Asked) -> Dataset:
     return _open_cells(name, FrameCells(shown, frame, asked.reading), asked)
 
 
-def _open_cells(name: str, cells: Cells, asked: Asked) -> Dataset:
-    data = open_table(name, cells, asked.columns, asked.drop, asked.schema, asked.kinds)
+def _open_cells(name: str, cells: Cells, asked: Asked, spill: Spill | None = None) -> Dataset:
+    data = open_table(name, cells, asked.columns, asked.drop, asked.schema, asked.kinds, spill)
     labels = None if isinstance(asked.labels, str) else asked.labels
     if labels is None:
         return data

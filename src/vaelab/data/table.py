@@ -20,6 +20,7 @@ from .fields import Field
 from .kinds import Asked, for_each, form_of, known_column, with_fields
 from .reading import LABEL, Reading
 from .schema import Schema
+from .spill import Spill
 from .words import count, show, some
 
 Picked = str | Sequence[str] | None
@@ -66,10 +67,11 @@ def open_table(
     dropped: Picked,
     schema: Schema | None,
     kinds: Mapping[str, Asked] | None = None,
+    spill: Spill | None = None,
 ) -> Dataset:
     """Return the rows of a table, its names of rows and labels set apart; with a schema, as new data for it.
 
-    Columns of words, or `kinds` that are asked for, make a mixed table.
+    Columns of words, or `kinds` that are asked for, make a mixed table. `spill` takes the rows of a large one.
 
     Raises DataError for a cell that cannot be used, UsageError for columns that are not there.
     """
@@ -81,8 +83,12 @@ def open_table(
         apart = {"--ids": reading.ids, "--labels": reading.labels, **given_beside}
         kept = keep(cells.names, columns, dropped, apart)
         asked = for_each(kinds or {}, cells.names, kept)
-        read = [cells.column(column, new=False, form=form_of(asked.get(column))) for column in kept]
-        data = table_dataset(source, name, read, reading, asked)
+        spill = spill if spill is not None and spill.wanted(len(cells), len(kept)) else None
+        read = []
+        for column in kept:
+            one = cells.column(column, new=False, form=form_of(asked.get(column)))
+            read.append(one if spill is None else spill.column(one))
+        data = table_dataset(source, name, read, reading, asked, spill)
     else:
         needed, extra = wanted(source, schema, cells.names)
         extra = [column for column in extra if column not in (reading.ids, reading.labels, *reading.condition)]
@@ -106,7 +112,12 @@ def open_table(
 
 
 def table_dataset(
-    source: str, name: str, columns: list[Column], reading: Reading, asked: Mapping[str, Asked]
+    source: str,
+    name: str,
+    columns: list[Column],
+    reading: Reading,
+    asked: Mapping[str, Asked],
+    spill: Spill | None = None,
 ) -> Dataset:
     """Return the rows of a table to train on; constant and empty columns are set apart, empty rows left out.
 
@@ -140,16 +151,20 @@ def table_dataset(
             if column.dtype.startswith(("Int", "UInt")) and rows > 1 and bool((np.diff(column.values) == 1).all()):
                 what = f"column {show(column.name)} counts the rows"
                 notes.append(f"{what}; leave it out with {drop(column.name)} if it is an index.")
+        if spill is not None:
+            spill.forget()
     fields: list[Field] = []
     if asked or any(column.exact is not None for column in modelled):
         left = [column.name for column in modelled]
         modelled, fields, why = with_fields(source, modelled, asked)
+        modelled = modelled if spill is None else [spill.column(column) for column in modelled]
         gone = set(left) - {column.name for column in modelled}
         columns, notes = [column for column in columns if column.name not in gone], [*notes, *why]
     if not modelled:
         raise DataError(f"{source}: every column is constant, empty or a name of rows, nothing is left to model.")
-    x = np.stack([column.values for column in modelled], 1)
-    values, low, high = ("mixed", None, None) if fields else grid_of(x, integers=False)
+    x = np.empty(0) if spill is not None else np.stack([column.values for column in modelled], 1)
+    grid = grid_of(x, integers=False) if spill is None else spill.values(modelled)
+    values, low, high = ("mixed", None, None) if fields else grid
     types = {column.name: column.dtype for column in modelled}
     schema = Schema(
         name=name,
@@ -165,6 +180,9 @@ def table_dataset(
         reading=reading.pairs(),
         fields=nn.ModuleList(fields) if fields else None,
     )
+    if spill is not None:
+        data = spill.rows(modelled, schema, notes)
+        return data if ids is None else replace(data, ids=ids[data.row_numbers - 1])
     data = replace(_with_missing(x, schema, notes), ids=ids)
     empty = np.isnan(x).all(1)
     if not empty.any():

@@ -52,7 +52,7 @@ class Layout:
 def layout_of(path: Path, text: str, reading: Reading) -> Layout:
     """Return how the text of a delimited file is laid out. Raises DataError for two columns of one name."""
     separator, notes = _separator(path, text, reading)
-    first = _first_row(path, text, separator)
+    first = first_row(path, text, separator)
     if reading.header == "yes" or (reading.header == "auto" and _is_header(text, separator, first, reading)):
         names, unnamed = _names(path, first)
         notes = [*unnamed, *notes]
@@ -74,7 +74,7 @@ def read_text(path: Path, reading: Reading) -> tuple[pl.DataFrame, list[str]]:
     """
     text = read_string(path, reading)
     layout = layout_of(path, text, reading)
-    cells, blank = _parse(path, text, layout.separator, layout.named)
+    cells, blank = parse(path, text, layout.separator, layout.named)
     notes = list(layout.notes)
     if blank:
         notes.append(f"{count(blank, 'blank line')} skipped.")
@@ -86,7 +86,7 @@ def read_text(path: Path, reading: Reading) -> tuple[pl.DataFrame, list[str]]:
         raise DataError(f"{path.name} has a header but no rows.")
     names = list(layout.names)
     cells.columns = names
-    unnamed = layout.named and not _first_row(path, text, layout.separator)[0]
+    unnamed = layout.named and not first_row(path, text, layout.separator)[0]
     if unnamed and len(names) > 1 and cells[names[0]].to_list() == [str(i) for i in range(len(cells))]:
         cells = cells.drop(names[0])
         notes[0] = "the first column has no name and counts the rows; left out as an index."
@@ -95,7 +95,7 @@ def read_text(path: Path, reading: Reading) -> tuple[pl.DataFrame, list[str]]:
 
 def read_string(path: Path, reading: Reading) -> str:
     """Return the text of a file, lines ended by one newline each. Raises DataError for what is no text, or empty."""
-    text = _decode(path, _read_lines(path), reading.encoding)
+    text = decoded(path, _read_lines(path), reading.encoding)
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
     return text
@@ -121,7 +121,8 @@ def _read_lines(path: Path) -> bytes:
     return b"".join(parts)
 
 
-def _decode(path: Path, content: bytes, encoding: str) -> str:
+def decoded(path: Path, content: bytes, encoding: str) -> str:
+    """Return bytes as text, lines ended by one newline each. Raises DataError for what is no text."""
     try:
         text = content.decode(encoding)
     except LookupError:
@@ -185,14 +186,15 @@ def _is_header(text: str, separator: str, first: list[str], reading: Reading) ->
     return not numeric or any(not number(first[i]) for i in numeric)
 
 
-def _first_row(path: Path, text: str, separator: str) -> list[str]:
+def first_row(path: Path, text: str, separator: str) -> list[str]:
+    """Return the cells of the first line, stripped. Raises DataError for a quote that is left open."""
     try:
         return [cell.strip() for cell in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))]
     except csv.Error as error:
         raise DataError(f"{path.name}: line 1: {reason(error)}. Is a quote left open?") from None
 
 
-def _parse(path: Path, text: str, separator: str, named: bool) -> tuple[pl.DataFrame, int]:
+def parse(path: Path, text: str, separator: str, named: bool) -> tuple[pl.DataFrame, int]:
     """Return all cells below the header as strings, and how many blank lines lay between them."""
     import polars as pl
 

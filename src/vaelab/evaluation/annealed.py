@@ -160,7 +160,7 @@ def simulated(model: nn.Module, like: Rows, n: int, *, seed: int = 0) -> tuple[R
     given = None if rows.condition is None else rows.condition.to("cpu", torch.float64)
     with evaluating(vae), torch.no_grad():
         z = draw(at_rows(vae.prior_at(given), n), 1, noise)
-        rows.data = draw(vae.decode(z, given), 1, noise)[0, 0].to(like.data.device, like.dtype)
+        rows.data = draw(vae.decode(z, given), 1, noise)[0, 0].to(like.device, like.dtype)
     rows.observed, rows.stochastic = None, False
     if rows.jacobian is not None:
         rows.jacobian = rows.schema.jacobian(rows.schema.decode(rows.data))

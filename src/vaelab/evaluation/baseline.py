@@ -82,4 +82,4 @@ def constant_log_px(model: nn.Module, decoder: nn.Module, rows: Rows) -> Float[T
 
 
 def _noise(rows: Rows) -> Noise:
-    return Noise(stream(0, "baseline", rows.data.device))
+    return Noise(stream(0, "baseline", rows.device))

@@ -41,8 +41,8 @@ def mutual_information(
     """
     assert isinstance(model, Model)
     rows = rows.drawn(seed)
-    noise = Noise(stream(seed, "mutual information", rows.data.device))
-    pick = torch.randperm(len(rows), generator=stream(seed, "rows"))[:most].to(rows.data.device)
+    noise = Noise(stream(seed, "mutual information", rows.device))
+    pick = torch.randperm(len(rows), generator=stream(seed, "rows"))[:most].to(rows.device)
     with inference(model):
         batch = rows.at(pick)
         terms = model.terms(batch.x, observed=batch.observed, condition=batch.condition, noise=noise)

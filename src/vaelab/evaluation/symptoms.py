@@ -116,7 +116,7 @@ def _terms(model: nn.Module, rows: Rows, noise: Noise, index: Tensor | None = No
 def _decoder(model: nn.Module, rows: Rows) -> dict[str, Any]:
     """What z tells the decoder, and where the scales of p(x | z) and q(z | x) stand."""
     with inference(model):
-        terms = _terms(model, rows, Noise(stream(0, "decoder", rows.data.device)))
+        terms = _terms(model, rows, Noise(stream(0, "decoder", rows.device)))
         found: dict[str, Any] = {}
         spread_code = _deviation(_first(terms.q))
         if spread_code is not None:
@@ -175,10 +175,10 @@ def _prior(model: nn.Module, rows: Rows) -> dict[str, Any]:
     whatever N and the number of latents, so each share is TAIL: no estimate of KL(q(z) || p(z)) has that, since
     one from N rows cannot tell more than log N nats.
     """
-    pick = torch.randperm(len(rows), generator=stream(0, "rows"))[:ROWS].to(rows.data.device)
+    pick = torch.randperm(len(rows), generator=stream(0, "rows"))[:ROWS].to(rows.device)
     if len(pick) < 20:
         return {}
-    noise = Noise(stream(0, "prior", rows.data.device))
+    noise = Noise(stream(0, "prior", rows.device))
     with inference(model):
         terms = _terms(model, rows, noise, pick)
         q, p, codes = _first(terms.q), _first(terms.p), _first(terms.z)[0]

@@ -53,7 +53,7 @@ class Gaussian(Likelihood):
             self.log_scale = nn.Parameter(torch.zeros(self.shape if scale == "entry" else ()))
         elif scale == "optimal":
             self.register_buffer("variance", torch.ones(()))
-            self.updates = True
+            self.updates = self.couples_rows = True
 
     @classmethod
     def outputs(cls, shape: Sequence[int], **arguments: Any) -> tuple[int, ...]:

@@ -37,13 +37,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     torch.Size([7, 2])
     """
     if (
-        x.numel() * weight.shape[0] >= WORTH
+        not torch.compiler.is_exporting()  # other programs know no operator of ours, and have any number of rows
+        and x.numel() * weight.shape[0] >= WORTH
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and ONEDNN
         and not torch.is_autocast_enabled("cpu")
     ):
-        return _Product.apply(x, weight, bias)
+        # without gradients the operator alone: a tracer of decoders knows no function with a backward of its own
+        return (_Product.apply if torch.is_grad_enabled() else torch.ops.vaelab.product)(x, weight, bias)
     return linear(x, weight, bias)
 
 
@@ -81,12 +83,12 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
 
+def _shaped(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.new_empty((*a.shape[:-1], b.shape[0]))
+
+
 # an operator of its own, so that a compiled graph calls it as it stands
 _LIBRARY = torch.library.Library("vaelab", "FRAGMENT")
 _LIBRARY.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")
 _LIBRARY.impl("product", _product, "CPU")
-
-
-@torch.library.register_fake("vaelab::product", lib=_LIBRARY)
-def _shaped(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    return a.new_empty((*a.shape[:-1], b.shape[0]))
+torch.library.register_fake("vaelab::product", _shaped, lib=_LIBRARY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..distributions import draw
+from ..distributions import draw, draw_below
 from ..errors import UsageError
 from ..models import VAE, Model, Terms
 from ..noise import Noise
@@ -24,7 +24,7 @@ def dreamt(
     with torch.no_grad():
         p = model.prior_at(condition)
         z = draw(p if p.batch_shape else p.expand(torch.Size([rows])), 1, noise)
-        x = draw(model.decode(z, condition), 1, noise)[0, 0]
+        x = draw_below(model.decode(z, condition), 1, noise)[0]
         if observed is not None:
             x = torch.where(observed, x, 0)
     return -model.posterior(x, condition).log_prob(z[0])

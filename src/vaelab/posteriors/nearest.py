@@ -60,7 +60,7 @@ class Nearest(Amortized):
         self.codes, self.width, self.ema, self.revive = codes, width, ema, revive
         self.groups = latent_dim // wide
         hold(self, torch.randn(codes, wide), ema)
-        self.updates = ema > 0
+        self.updates = self.couples_rows = ema > 0
 
     @classmethod
     def outputs(cls, latent_dim: int, **arguments: Any) -> int:

@@ -62,7 +62,7 @@ class ResidualNearest(Amortized):
         self.codes, self.depth, self.ema, self.revive = codes, depth, ema, revive
         shrink = SHRINK ** torch.arange(self.groups).reshape(-1, 1, 1)
         hold(self, shrink * torch.randn(self.groups, codes, latent_dim // self.groups), ema)
-        self.updates = ema > 0
+        self.updates = self.couples_rows = ema > 0
 
     @classmethod
     def outputs(cls, latent_dim: int, **arguments: Any) -> int:

@@ -34,6 +34,7 @@ class Check:
 
 
 Results = dict[str, Found]  # by name of the curve
+Seeds = dict[int, Results]  # seed 0 is always there
 Pictures = dict[str, bytes]  # by name of the file
 
 
@@ -49,7 +50,7 @@ class Reproduction:
     title: str
     full: float
     plan: Callable[[float], list[Item]]
-    page: Callable[[list[Item], Results, Path], tuple[str, Pictures, list[Check]]]
+    page: Callable[[list[Item], Seeds, Path], tuple[str, Pictures, list[Check]]]
 
 
 REPRODUCTIONS: dict[str, Reproduction] = {}

@@ -67,7 +67,7 @@ def reproduce(
     items = [item for item in chosen(plan, parts) if not names or item.unit.name in names]
     if missing := set(names) - {item.unit.name for item in items}:
         raise UsageError(f"no curve {sorted(missing)[0]!r} in this plan: {', '.join(i.unit.name for i in plan)}.")
-    folder = work / (one.name if seed == 0 else f"{one.name}-seed-{seed}")
+    folder = folder_of(one, work, seed)
     folder.mkdir(parents=True, exist_ok=True)
     written = time.perf_counter()
     try:
@@ -79,12 +79,12 @@ def reproduce(
                     samples = max(1, round(item.samples * share))
                     told(said(item, run(item.unit, folder, samples, seed, signals, last=share == 1)))
                     if time.perf_counter() - written > EVERY:
-                        write(one, plan, folder, out, command, seed)
+                        write(one, plan, work, out, command, seed)
                         written = time.perf_counter()
     except KeyboardInterrupt:
-        write(one, plan, folder, out, command, seed)
+        write(one, plan, work, out, command, seed)
         raise
-    return write(one, plan, folder, out, command, seed)
+    return write(one, plan, work, out, command, seed)
 
 
 def said(item: Item, found: Found) -> str:
@@ -94,10 +94,18 @@ def said(item: Item, found: Found) -> str:
     return f"{item.part}  {found.name}  {last.get('samples', 0):,} samples  {figures}  {found.seconds / 60:.1f} min"
 
 
+def folder_of(one: Reproduction, work: Path, seed: int) -> Path:
+    """Return the folder of the curves of one seed."""
+    return work / (one.name if seed == 0 else f"{one.name}-seed-{seed}")
+
+
 def write(one: Reproduction, plan: list[Item], work: Path, out: Path, command: str, seed: int) -> Outcome:
-    """Write the page and its pictures from what is known."""
-    results = known(plan, work)
-    text, pictures, checks = one.page(plan, results, work)
+    """Write the page and its pictures from what is known of every seed; return that of one."""
+    seeds = {0: known(plan, folder_of(one, work, 0))}
+    for folder in sorted(work.glob(f"{one.name}-seed-*")):
+        seeds[int(folder.name.rpartition("-")[2])] = known(plan, folder)
+    results = seeds[0]
+    text, pictures, checks = one.page(plan, seeds, folder_of(one, work, 0))
     place = out / f"{one.name}.md"
     out.mkdir(parents=True, exist_ok=True)
     for name, data in pictures.items():
@@ -109,7 +117,7 @@ def write(one: Reproduction, plan: list[Item], work: Path, out: Path, command: s
     lines = [
         f"# {one.title}, reproduced",
         "",
-        f"Made by `{command}`, seed {seed}, {len(results)} of {len(plan)} curves so far; vaelab {made['vaelab']}, "
+        f"Made by `{command}`, seed 0: {len(results)} of {len(plan)} curves so far; vaelab {made['vaelab']}, "
         f"torch {made['torch']}, Python {made['python']}. {TIMES}",
         "",
         *(f"- **{words[check.holds]}**: {check.text}" for check in checks),
@@ -117,4 +125,4 @@ def write(one: Reproduction, plan: list[Item], work: Path, out: Path, command: s
         text,
     ]
     write_durably(place, ("\n".join(lines).rstrip() + "\n").encode())
-    return Outcome(one.name, results, checks, place)
+    return Outcome(one.name, seeds.get(seed, {}), checks, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Name = Callable[[bool, int, str], str]
 STYLES = {"wake-sleep": ("Wake-Sleep", GREEN), "aevb": ("AEVB", VERMILION), "mcem": ("MCEM", BLUE)}
+LONG = 100_000  # samples, from which on the paper draws its curves
 GRID, MANY = 15, 64  # images along a side of figure 4, and in a block of figure 5
 
 
@@ -70,6 +72,11 @@ def frame(axis: Axes, title: str, low: float, high: float) -> None:
     if any(((low <= some) & (some <= high)).any() for some in values):
         axis.set_ylim(low, high)
     axis.set_xscale("log")
+    most = max((max(np.asarray(line.get_xdata(), dtype=float)) for line in axis.get_lines()), default=math.inf)
+    if most >= LONG:
+        axis.set_xlim(0.4 * LONG, 1.2 * (most if LONG * 30 < most < math.inf else LONG * 30))
+    if not axis.get_lines():
+        axis.set_ylim(low, high)
     axis.set_title(title, loc="left")
     axis.grid(True, alpha=0.25, linewidth=0.8)
     axis.set_xlabel("training samples")

@@ -1,6 +1,7 @@
 """One loop that trains every model."""
 
 from .augment import Augment
+from .distributed import ALONE, Ranks
 from .fit import optimise, rehearse, time_per_step
 from .memory import check_memory
 from .progress import Progress
@@ -12,11 +13,13 @@ from .trouble import memory_said
 from .validate import validation_bound
 
 __all__ = [
+    "ALONE",
     "Augment",
     "Batch",
     "History",
     "Keeper",
     "Progress",
+    "Ranks",
     "Rows",
     "Settings",
     "check_memory",

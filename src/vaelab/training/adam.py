@@ -25,9 +25,19 @@ class Adam(torch.optim.Adam):
         means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
         beta1, beta2 = group["betas"]
         torch._foreach_add_(steps, 1)
-        torch._fused_adam_(  # type: ignore[call-overload]
-            *(moved, [p.grad for p in moved], means, squares, [], steps),
-            **{"lr": group["lr"], "beta1": beta1, "beta2": beta2, "eps": group["eps"]},
-            **{"weight_decay": group["weight_decay"], "amsgrad": False, "maximize": False},
+        torch._fused_adam_(
+            moved,
+            [p.grad for p in moved],
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
         )
         return None

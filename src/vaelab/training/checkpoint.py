@@ -35,12 +35,10 @@ def save_checkpoint(folder: Path, tree: Tree) -> bool:
     The checkpoint before becomes checkpoint.previous.safetensors. What a crash left behind is cleared after that.
     Raises EnvironmentFault, both files then as they were.
     """
-    tensors: list[Tensor] = []
-    document = _flat(tree, tensors)
     weights = {str(i): t for i, t in enumerate(_weights(tree["now"]))}
     if not_finite(weights):
         return False
-    data = _packed(document, tensors)
+    data = to_bytes(tree)
     try:
         write_durably(folder / FILE, data, previous=folder / PREVIOUS)
     except EnvironmentFault as error:
@@ -62,7 +60,7 @@ def load_checkpoint(folder: Path) -> tuple[Tree | None, list[str]]:
     found = [path for path in (folder / FILE, folder / PREVIOUS) if path.exists()]
     for path in found:
         try:
-            tree = _unpacked(path)
+            tree = from_bytes(read_whole(path, path.stat().st_size), str(path))
             State.of(tree["state"])  # of another version of vaelab, perhaps
         except EnvironmentFault:
             raise
@@ -91,7 +89,10 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(".*.tmp") if LEFTOVER.fullmatch(path.name))
 
 
-def _packed(document: Any, tensors: list[Tensor]) -> bytes:
+def to_bytes(tree: Tree) -> bytes:
+    """Return the state of a run as the content of its file."""
+    tensors: list[Tensor] = []
+    document = _flat(tree, tensors)
     parts = []
     for tensor in tensors:
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -101,10 +102,11 @@ def _packed(document: Any, tensors: list[Tensor]) -> bytes:
     return pack({"state": state, "tree": text}, {"format": FORMAT, "kind": "checkpoint"})
 
 
-def _unpacked(path: Path) -> Tree:
-    contents = unpack(read_whole(path, path.stat().st_size), str(path))
+def from_bytes(data: bytes, name: str) -> Tree:
+    """Return what `to_bytes` was given. Raises ModelFileError, naming the file, for anything else."""
+    contents = unpack(data, name)
     if contents.document.get("kind") != "checkpoint":
-        raise ModelFileError(f"{path}: this is no checkpoint.")
+        raise ModelFileError(f"{name}: this is no checkpoint.")
     tensors = contents.tensors()
     return _deep(strict_json(bytes(tensors["tree"].numpy())), tensors["state"])
 

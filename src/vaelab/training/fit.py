@@ -16,12 +16,14 @@ from ..errors import EnvironmentFault, TrainingError, UsageError
 from ..models import Model
 from ..noise import Given, Noise, Recorded, stream
 from ..objectives import Objective
+from .checkpoint import from_bytes, to_bytes
+from .distributed import ALONE, Ranks, refuse_coupled
 from .rows import Batch, Rows, steps_per_epoch
 from .schedules import learning_rate
 from .settings import Settings
 from .state import History, Keeper, State, Tree, copied, one_optimiser_each, put_back, snapshot
 from .step import Compiled, Step, differentiate, pays
-from .trouble import HALVINGS, IN_A_ROW, memory_said, named_rows, out_of_memory, rows_at_fault, what_is_wrong
+from .trouble import HALVINGS, IN_A_ROW, agreed, memory_said, named, named_rows, out_of_memory
 from .validate import validation_bound
 
 START = 2000  # rows that parts may start from
@@ -36,16 +38,18 @@ def optimise(
     settings: Settings | None = None,
     report: Callable[[dict[str, Any], History], None] = lambda record, history: None,
     keeper: Keeper | None = None,
+    ranks: Ranks = ALONE,
 ) -> History:
     """Train `model` in place and return the history.
 
     With validation rows the weights that end in the model are those of the best validation bound at beta = 1; without,
     the last ones. Ctrl-C ends the loop as if its time were up. A step whose loss is not finite or diverging is undone;
     after five in a row the run goes back to its last good state, at half the learning rate. Raises TrainingError when
-    three halvings did not help, the model then left as it would be at the end.
+    three halvings did not help, the model then left as it would be at the end. `ranks` are the processes that train it
+    together, each with all of the rows.
     """
     settings = settings or Settings()
-    run = _Run(model, objective, train, valid, settings, report, keeper)
+    run = _Run(model, objective, train, valid, settings, report, keeper, ranks)
     try:
         with memory_said("a step of this training, or the look at the validation rows,"):
             run.loop()
@@ -62,7 +66,7 @@ def optimise(
 def time_per_step(model: nn.Module, objective: Objective, train: Rows, settings: Settings, steps: int = 10) -> float:
     """Return the seconds that one training step takes, measured on a copy of the model."""
     run = _Run(copy.deepcopy(model), copy.deepcopy(objective), train, None, settings, lambda record, history: None)
-    index = torch.arange(min(settings.batch_size, len(train)), device=train.data.device)
+    index = torch.arange(min(settings.batch_size, len(train)), device=train.device)
     for step in range(steps + 2):
         if step == 2:
             start = time.perf_counter()
@@ -89,13 +93,15 @@ class _Run:
         settings: Settings,
         report: Callable[[dict[str, Any], History], None],
         keeper: Keeper | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         if not isinstance(model, Model):
             raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
         self.model, self.objective, self.train = model, objective, train
         self.valid = None if valid is None else valid.drawn(settings.seed)
-        self.settings, self.report, self.keeper = settings, report, keeper
-        device = train.data.device
+        self.settings, self.report, self.keeper, self.ranks = settings, report, keeper, ranks
+        refuse_coupled(model, objective, ranks)
+        device = train.device
         objective.to(device)  # it may own a critic
         self.order = stream(settings.seed, "order")
         self.noise = Noise(stream(settings.seed, "noise", device))
@@ -114,11 +120,18 @@ class _Run:
             self.state.good = copied(self._snapshot())
         else:
             self._restore(kept)
+        if ranks.world > 1:  # what the first process read or began with holds for all
+            state = ranks.handed(to_bytes(self._capture()) if ranks.first else None)
+            if not ranks.first:
+                self._restore(from_bytes(state, "the state of the first process"))
 
     def _begin(self) -> None:
         """Let parts and objective start from data."""
-        pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
-        x = self.train.drawn(self.settings.seed).at(pick.to(self.train.data.device)).x
+        if self.train.store is None:
+            pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
+            x = self.train.drawn(self.settings.seed).at(pick).x
+        else:  # in random order already
+            x = self.train.first(START).drawn(self.settings.seed).at(slice(None)).x
         with torch.no_grad():
             for part in [*self.model.modules(), self.objective]:
                 if isinstance(part, (Conditional, Objective)):
@@ -133,19 +146,25 @@ class _Run:
         return self.state.seconds + time.perf_counter() - self.start
 
     @property
+    def elapsed(self) -> float:
+        """The seconds by the clock of the first process, by which all decide."""
+        return self.ranks.told(self.seconds)
+
+    @property
     def progress(self) -> float:
         """The share of the run that is done, by steps or by the clock."""
         if self.state.total_steps:
             return self.state.step / self.state.total_steps
-        return self.seconds / (60 * (self.settings.minutes or 1))
+        return self.elapsed / (60 * (self.settings.minutes or 1))
 
     def loop(self) -> None:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
         if self.history.compiled is None:
-            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places
-            plain = bool(self.updating) or self.objective.reads_index
-            self.history.compiled = not plain and pays(settings, len(self.train), self.train.data.device)
+            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places; it holds
+            # no exchange with other processes either
+            plain = bool(self.updating) or self.objective.reads_index or self.ranks.world > 1
+            self.history.compiled = not plain and pays(settings, len(self.train), self.train.device)
         self.model.train()
         while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
@@ -157,10 +176,10 @@ class _Run:
             loss = state.loss / state.counted if state.counted else None
             state.epoch, state.row, state.loss, state.counted = state.epoch + 1, 0, 0.0, 0
             state.watch.epoch_done()
-            by_clock = not self.epochs and self.seconds - state.last_report < 0.3 * (settings.minutes or 1)
+            by_clock = not self.epochs and self.elapsed - state.last_report < 0.3 * (settings.minutes or 1)
             if (state.epoch % every or by_clock) and self.progress < 1:
                 continue
-            state.last_report = self.seconds
+            state.last_report = self.elapsed
             state.since_best = 0 if self._record(state.epoch, loss) else state.since_best + 1
             if self.valid is not None and state.since_best >= settings.patience:
                 self.history.stopped = f"no better validation bound in {settings.patience} reports"
@@ -174,11 +193,11 @@ class _Run:
             self.order.set_state(state.order)  # the same permutation again
         else:
             state.order = self.order.get_state()
-        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row):
+        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row, ranks=self.ranks):
             loss = self.step(batch)
-            state.row += len(batch.x)
+            state.row += batch.share.whole
             if loss is not None:
-                state.loss, state.counted = state.loss + loss, state.counted + len(batch.x)
+                state.loss, state.counted = state.loss + loss, state.counted + batch.share.whole
             if self.keeper is not None:
                 self.keeper.after_step(self._capture)
             if self.progress >= 1:
@@ -197,14 +216,14 @@ class _Run:
             for parameter, gradient in zip(parameters, made.gradients[owner]):
                 parameter.grad = gradient
         total, norm = made.summary.tolist()  # the one look at the device in a step
-        if fault := state.watch.fault(total / len(batch.x), norm):
+        if fault := state.watch.fault(total / batch.share.whole, norm):
             _put_back(before)
             if made.terms is None:
                 made = self._as_it_stands(batch, Given(made.numbers or []))
                 _put_back(before)
             assert made.terms is not None
-            what = what_is_wrong(fault, made.terms, made.losses, self.model)
-            self._undone(fault, what, rows_at_fault(batch, made.losses, self.train.names))
+            mine = named(fault, made.terms, made.losses, self.model, batch, self.train.names)
+            self._undone(fault, *agreed(self.ranks.gathered(mine)))
             return None
         for owner, (optimiser, parameters) in self.optimisers.items():
             if settings.clip is not None:
@@ -242,7 +261,8 @@ class _Run:
         return made
 
     def _as_it_stands(self, batch: Batch, noise: Noise) -> Step:
-        return differentiate(self.model, self.objective, self.owned, batch, noise, self.state.step)
+        own = batch.share.noise(noise)
+        return differentiate(self.model, self.objective, self.owned, batch, own, self.state.step, self.ranks)
 
     def _undone(self, fault: str, what: str, rows: list[int | str]) -> None:
         """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
@@ -270,7 +290,8 @@ class _Run:
     def _halve_batch(self, error: BaseException) -> bool:
         """Go on with half the batch where memory ran out in a step; False if it did not, or was halved before."""
         state, rows = self.state, len(self.train)
-        if not out_of_memory(error) or state.batch_size < self.settings.batch_size or state.batch_size == 1:
+        halved = state.batch_size < self.settings.batch_size or state.batch_size == 1
+        if not out_of_memory(error) or halved or self.ranks.world > 1:
             return False
         for parameter in [*self.model.parameters(), *self.objective.parameters()]:
             parameter.grad = None
@@ -292,7 +313,9 @@ class _Run:
         if self.valid is not None:
             self.model.eval()
             weighed = self.objective.samples if self.objective.weighs else 0
-            judged = validation_bound(self.model, self.valid, seed=self.settings.seed, weighed=weighed)
+            judged = validation_bound(
+                self.model, self.valid, seed=self.settings.seed, weighed=weighed, ranks=self.ranks
+            )
             self.model.train()
             record |= judged._asdict()
             sound &= math.isfinite(judged.bound)
@@ -313,7 +336,7 @@ class _Run:
     def _capture(self) -> Tree:
         """Return everything that the next step depends on; not copied."""
         state = {**self.state.tree(), "seconds": self.seconds}
-        noise = {"device": self.train.data.device.type, "state": self.noise.generator.get_state()}
+        noise = {"device": self.train.device.type, "state": self.noise.generator.get_state()}
         return {"state": state, "now": self._snapshot(), "noise": noise}
 
     def _restore(self, kept: Tree) -> None:
@@ -321,11 +344,11 @@ class _Run:
         put_back(kept["now"], self.model, self.objective, self.optimisers)
         steps = self.state.total_steps
         self.state = State.of(kept["state"])
-        begun, here = kept["noise"]["device"], self.train.data.device.type
+        begun, here = kept["noise"]["device"], self.train.device.type
         if begun == here:
             self.noise.generator.set_state(kept["noise"]["state"])
         else:
-            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.data.device))
+            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.device))
             self.history.notes.append(f"begun on {begun}, went on with other noise on {here}.")
         if self.state.batch_size == self.settings.batch_size:
             self.state.total_steps = steps  # --epochs may be another now

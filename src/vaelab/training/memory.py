@@ -30,7 +30,7 @@ def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batc
     `probe` are a few rows on that device, of `rows` rows in all. What is counted must be there at once: the rows as the
     loop holds them, copies of the weights, what one batch keeps for its backward pass. The peak is higher.
     """
-    free = free_bytes(probe.data.device)
+    free = free_bytes(probe.device)
     if free is None:
         return
     batch = min(batch_size, rows)
@@ -45,7 +45,7 @@ def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batc
         parts = ", ".join(f"{what} {_gigabytes(size)}" for what, size in need.items())
         raise EnvironmentFault(
             f"training needs at least {_gigabytes(total)} of memory ({parts}); {_gigabytes(free)} are free on "
-            f"{probe.data.device.type}. Use a smaller --batch-size or --hidden, fewer rows, or close other programs."
+            f"{probe.device.type}. Use a smaller --batch-size or --hidden, fewer rows, or close other programs."
         )
 
 
@@ -61,7 +61,7 @@ def kept_for_backward(model: nn.Module, rows: Rows, samples: int) -> float:
 
     few = rows.drawn(0).first(PROBE)
     batch = next(few.in_order(PROBE))
-    noise = Noise.seeded(0, rows.data.device)
+    noise = Noise.seeded(0, rows.device)
     with evaluating(model), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         terms = cast(Model, model).terms(
             batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise

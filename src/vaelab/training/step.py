@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..models import Terms
 from ..noise import Given, Noise, Recorded
 from ..objectives import Objective
 from ..part import wide
+from .distributed import ALONE, Ranks
 from .rows import Batch, steps_per_epoch
 from .settings import Settings
 
@@ -27,15 +29,26 @@ class Step:
     """What one batch says: by owner the losses (B,), the gradients and their norm; `summary` is (summed loss, norm)."""
 
     losses: dict[str, Tensor]
-    gradients: dict[str, tuple[Tensor | None, ...]]
+    gradients: Mapping[str, Sequence[Tensor | None]]
     norms: dict[str, Tensor]
     summary: Tensor  # float64: the one thing in a step that is looked at
     terms: Terms | None = None  # of a compiled step they are not known
     numbers: list[Tensor] | None = None  # that were drawn for a compiled step
 
 
-def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: Batch, noise: Noise, step: Any) -> Step:
-    """Return the losses of a batch, and the gradient of each owner's mean loss."""
+def differentiate(
+    model: nn.Module,
+    objective: Objective,
+    owned: Owned,
+    batch: Batch,
+    noise: Noise,
+    step: Any,
+    ranks: Ranks = ALONE,
+) -> Step:
+    """Return the losses of a batch, and the gradient of each owner's mean loss.
+
+    Of several processes each has the losses of its share, and all the gradients and the sum of the whole batch.
+    """
     place = {"index": batch.index} if objective.reads_index else {}
     losses, terms = objective(
         model, batch.x, noise=noise, step=step, observed=batch.observed, condition=batch.condition, **place
@@ -43,12 +56,14 @@ def differentiate(model: nn.Module, objective: Objective, owned: Owned, batch: B
     gradients, norms, totals = {}, {}, []
     for owner, parameters in owned.items():
         loss = losses[owner]
-        slopes = torch.autograd.grad(loss.mean(), parameters, retain_graph=len(losses) > 1, allow_unused=True)
+        mean = batch.share.mean(loss)
+        local = torch.autograd.grad(mean, parameters, retain_graph=len(losses) > 1, allow_unused=True)
+        slopes = ranks.added(local, parameters)
         gradients[owner] = slopes
         each = [torch.linalg.vector_norm(slope) for slope in slopes if slope is not None]
         norms[owner] = torch.stack(each).norm() if each else losses[owner].new_zeros(())
-        totals.append(wide(loss.detach()).sum())
-    summary = torch.stack([torch.stack(totals).sum(), wide(torch.stack(list(norms.values())).sum())])
+        totals.append(batch.share.sum(wide(loss.detach())))
+    summary = torch.stack([ranks.total(torch.stack(totals).sum()), wide(torch.stack(list(norms.values())).sum())])
     return Step(losses, gradients, norms, summary, terms)
 
 

@@ -97,6 +97,21 @@ def rows_at_fault(batch: Batch, losses: dict[str, Tensor], names: NDArray[Any]) 
     return sorted(names[(batch.index[bad] if bad.any() else batch.index).cpu().numpy()].tolist())
 
 
+def named(
+    fault: str, terms: Terms, losses: dict[str, Tensor], model: nn.Module, batch: Batch, names: NDArray[Any]
+) -> dict[str, Any]:
+    """Return what was wrong, the rows, and whether it shows in the losses of these rows themselves."""
+    here = fault == "diverging" or not all(torch.isfinite(loss).all() for loss in losses.values())
+    what = what_is_wrong(fault, terms, losses, model)
+    return {"here": here, "what": what, "rows": rows_at_fault(batch, losses, names)}
+
+
+def agreed(found: list[dict[str, Any]]) -> tuple[str, list[int | str]]:
+    """Return what was wrong and the rows, of what each process found in its share: of those where it shows, or all."""
+    guilty = [one for one in found if one["here"]] or found
+    return guilty[0]["what"], sorted({row for one in guilty for row in one["rows"]})
+
+
 def named_rows(rows: list[int | str]) -> str:
     """Return "rows 3, 7", the first few of many."""
     shown = ", ".join(str(row) for row in rows[:ROWS_NAMED])

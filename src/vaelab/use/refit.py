@@ -40,7 +40,7 @@ def codes_of(model: VAE, data: Dataset, *, most: int = 50, seed: int = 0) -> Ten
     """
     rows = Rows(data, device=next(model.parameters()).device, dtype=next(model.parameters()).dtype).drawn(seed)
     samples = min(most, max(1, math.ceil(ENOUGH / len(rows))))
-    noise = Noise(stream(seed, "refit", rows.data.device))
+    noise = Noise(stream(seed, "refit", rows.device))
     parts = []
     with inference(model):
         for batch in rows.in_order(BLOCK):

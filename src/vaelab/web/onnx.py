@@ -6,7 +6,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,10 @@ class _Decoder(nn.Module):
 
     def __init__(self, run: Run, condition: Tensor | None, categories: bool) -> None:
         super().__init__()
-        model: Any = run.model
-        self.model, self.schema, self.condition, self.categories = model, run.schema, condition, categories
+        self.model, self.schema, self.condition, self.categories = run.model, run.schema, condition, categories
 
     def forward(self, z: Tensor) -> Tensor:
-        model: Any = self.model
-        px = model.decode(z, at_rows(self.condition, z))
+        px = cast(Decodes, self.model).decode(z, at_rows(self.condition, z))
         x = torch.where(px.mean.isnan(), px.mode.to(z.dtype), px.mean) if self.categories else px.mean
         return self.schema.decode(x).float()
 
