@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ def _grid(joint: Callable[[Tensor], Tensor], mean: Tensor, deviation: Tensor) ->
 
 def _hermite(joint: Callable[[Tensor], Tensor], mean: Tensor, deviation: Tensor) -> Tensor:
     """log of E[f(m + s u) / N(u; 0, I)] + log s, u ~ N(0, I): the integral of f about m."""
-    u, log_w = hermite(NODES[len(mean)], len(mean))
+    u, log_w = hermite(NODES[len(mean)], len(mean), least=-math.inf)  # the integrand is not weighted by N(0, I)
     log_normal = Normal(0.0, 1.0).log_prob(u).sum(1)
     return (_joint(joint, mean + deviation * u) + log_w - log_normal).logsumexp(0) + deviation.log().sum()
 

@@ -33,11 +33,14 @@ def legendre(low: float, high: float, panels: int, order: int, dims: int = 1) ->
     return _product(nodes, np.tile(np.log(half * w), panels), dims)
 
 
-def hermite(points: int, dims: int = 1) -> Rule:
-    """Gauss-Hermite for the expectation under N(0, I): exact for polynomials below degree 2 `points`."""
+def hermite(points: int, dims: int = 1, least: float = -60) -> Rule:
+    """Gauss-Hermite for the expectation under N(0, I): exact for polynomials below degree 2 `points`.
+
+    Nodes whose log-weight is below `least` are left out.
+    """
     x, w = np.polynomial.hermite_e.hermegauss(points)
     nodes, log_w = _product(x, np.log(w / w.sum()), dims)
-    keep = log_w > -60
+    keep = log_w > least
     return nodes[keep], log_w[keep]
 
 
