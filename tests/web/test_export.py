@@ -124,6 +124,9 @@ LIKELIHOODS = (
 @needs_browser
 def test_every_network_likelihood_and_activation(computed: Any) -> None:
     cases = [(likelihood, NETWORKS[i % 3], None) for i, likelihood in enumerate(LIKELIHOODS)]
+    wide = bare(recipes.vae((1, 64, 64), 3, hidden=(300,))[0], (1, 64, 64))  # a product by an operator of our own
+    z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    assert distance(wide, computed(wide, z), z) < CLOSE
     cases += [("bernoulli", "mlp", activation) for activation in ("relu", "silu", "gelu", "elu", "tanh")]
     for likelihood, network, activation in cases:
         shape = (1, 9, 7) if network != "mlp" else (5,)
@@ -284,7 +287,7 @@ def test_onnx_is_what_the_run_decodes(mixed_run: Run, tmp_path: Path) -> None:
     from vaelab.web.onnx import onnx_of
 
     conv = untrained((1, 28, 28), hidden=(), network="conv:width=8")
-    for run in (conv, mixed_run):
+    for run in (conv, mixed_run, untrained((1, 64, 64), hidden=(300,))):
         session = runtime.InferenceSession(onnx_of(run), providers=["CPUExecutionProvider"])
         z = torch.randn(5, run.latent_dim, generator=torch.Generator().manual_seed(0))
         found = torch.from_numpy(session.run(["x"], {"z": z.numpy()})[0]).double().flatten(1)

@@ -366,3 +366,26 @@ def test_the_command_stops_cleanly(digits: Served, tmp_path: Path) -> None:
     assert "Traceback" not in err
     with pytest.raises(httpx.ConnectError):
         httpx.get(base, trust_env=False)
+
+
+def test_no_script_makes_markup_or_code_of_text() -> None:
+    pages = [*static().items(), *static("vaelab.web", "offline").items(), *static("vaelab.study", "page").items()]
+    assert len(pages) > 20
+    for path, (content, _) in pages:
+        text = content.decode()
+        for word in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacent",
+            "document.write",
+            "eval(",
+            "new Function",
+            " onclick=",
+        ):
+            assert word not in text, f"{path}: {word}"
+        assert "http://" not in text.replace("http://www.w3.org/", ""), path
+        assert "https://" not in text, path
+
+
+def test_the_table_of_hostile_requests_has_eighty_of_them() -> None:
+    assert 4 * len(HOSTS) + 2 * len(ORIGINS) + len(PATHS) + len(WRONG) >= 80

@@ -96,7 +96,7 @@ def test_think_reveal_rate_and_the_next(browser: Any, lesson: Lesson, size: str)
     until(page, "document.querySelector('#rated').textContent.startsWith('Saved: 4. Again in ')")
     answers = History(lesson.path).read()
     assert [(a.key, a.rating, a.at) for a in answers] == [(("vae", 1), 4, NOON)]
-    assert page.evaluate("document.activeElement.id") == "next"
+    until(page, "document.activeElement.id === 'next'")
     page.keyboard.press("Enter")
     until(page, "text => document.querySelector('#question').textContent === text", bundled().cards[1].question)
     assert page.inner_text("#statistics").startswith("1 answers, 1 today")

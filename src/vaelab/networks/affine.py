@@ -37,13 +37,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     torch.Size([7, 2])
     """
     if (
-        x.numel() * weight.shape[0] >= WORTH
+        not torch.compiler.is_exporting()  # other programs know no operator of ours, and have any number of rows
+        and x.numel() * weight.shape[0] >= WORTH
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and ONEDNN
         and not torch.is_autocast_enabled("cpu")
     ):
-        return _Product.apply(x, weight, bias)
+        # without gradients the operator alone: a tracer of decoders knows no function with a backward of its own
+        return (_Product.apply if torch.is_grad_enabled() else torch.ops.vaelab.product)(x, weight, bias)
     return linear(x, weight, bias)
 
 

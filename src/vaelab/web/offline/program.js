@@ -209,6 +209,19 @@ function mm(a, b) {
   return out;
 }
 
+// a b' + bias, for b (outputs, inputs): vaelab's own operator for large layers
+function product(a, b, bias) {
+  const [m, k] = b.shape;
+  const n = a.data.length / k;
+  const out = array([...a.shape.slice(0, -1), m]);
+  for (let i = 0; i < n; i++) for (let j = 0; j < m; j++) {
+    let sum = bias ? bias.data[j] : 0;
+    for (let l = 0; l < k; l++) sum += a.data[i * k + l] * b.data[j * k + l];
+    out.data[i * m + j] = sum;
+  }
+  return out;
+}
+
 // Convolution of (N, C, H, W), or its transpose; a weight at a time over whole rows of the image
 function convolution(x, weight, bias, stride, padding, dilation, transposed) {
   const [n, c, h, w] = x.shape;
@@ -420,6 +433,7 @@ const operations = {
   _log_softmax: (a, dim) => mapped(a, dim, (v) => v.map((x) => x - logSumExp(v))),
   cumsum: (a, dim) => mapped(a, dim, (v) => { let sum = 0; return v.map((x) => (sum += x)); }),
   mm,
+  product,
   bmm: (a, b) => cat(a.shape[0] ? Array.from({ length: a.shape[0] }, (_, i) =>
     unsqueeze(mm(select(a, 0, i), select(b, 0, i)), 0)) : [], 0),
   mv: (a, b) => view(mm(a, array([b.data.length, 1], b.data)), [-1]),
