@@ -148,11 +148,12 @@ def test_a_single_row_has_no_standard_error_and_no_warning() -> None:
 
 def test_validation_bound_is_the_direct_mean() -> None:
     model, x = nonlinear(), torch.randn(1009, X, dtype=F64)
-    value, reconstruction, kl = validation_bound(model, rows(x), seed=2)  # 3 draws; passes of 1,365 rows
+    judged, value, reconstruction, kl = validation_bound(model, rows(x), seed=2)  # 3 draws; passes of 1,365 rows
     from vaelab.noise import stream
 
     with torch.no_grad():
         terms = model.terms(x, samples=3, noise=Noise(stream(2, "validation")))
+    assert judged == value
     assert value == pytest.approx(terms.log_w.mean().item(), rel=1e-12)
     assert reconstruction == pytest.approx(terms.log_px.mean().item(), rel=1e-12)
     assert kl == pytest.approx(reconstruction - value, rel=1e-12)

@@ -13,6 +13,7 @@ import torch
 from .errors import DataError, EnvironmentFault, LostProcess
 from .folder import CONFIG_FILE, MODEL_FILE, from_anywhere, refuse_other_options, write_config
 from .lock import Lock
+from .networks.affine import ONEDNN
 from .options import TrainOptions
 from .signals import Signals
 from .splits import Splits
@@ -104,8 +105,8 @@ class Keeper:
             )
         torch.set_num_threads(facts["threads"])  # equal bits need an equal count
         for name, now in self._machine().items():
-            if facts.get(name, now) != now:
-                self.notes(f"begun with {name} {facts[name]}, now {now}: the result will not be bit for bit the same.")
+            if (begun := facts.get(name, now)) != now:
+                self.notes(f"begun with {name} {begun}, now {now}: the result will not be bit for bit the same.")
         self.saved = tree["state"]["step"]
         return tree
 
@@ -140,4 +141,6 @@ class Keeper:
             raise EnvironmentFault(f"{error} {last}{go_on}") from error
 
     def _machine(self) -> dict[str, str | int]:
-        return {"torch": str(torch.__version__), "processes": self.ranks.world}
+        """What else the bits of a run depend on."""
+        products = "oneDNN" if ONEDNN else "torch's default"
+        return {"torch": str(torch.__version__), "processes": self.ranks.world, "matrix products by": products}

@@ -131,7 +131,7 @@ def test_every_formula_of_the_deck_is_set_with_all_its_letters(browser: Any, les
         until(page, "text => document.querySelector('#question').textContent === text", card.question)
         page.click("#reveal")
         lines = [line for line in card.full.split("\n") if line.startswith("    ")]
-        shown = page.locator(".formula math").evaluate_all("all => all.map((one) => one.textContent)")
+        shown = page.locator(".formula .line").evaluate_all("all => all.map((one) => one.textContent)")
         assert [letters(text) for text in shown] == [letters(line) for line in lines], card.number
         assert page.locator("#full").inner_text().strip() or not card.full
     assert not problems

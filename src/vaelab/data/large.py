@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from .arrays import image_dataset, images_from, kind_of, read_npy, refuse_infinite
 from .dataset import Dataset
 from .schema import Schema
@@ -27,7 +28,10 @@ def large_array(
 
     What `array_dataset` refuses is left to it. Raises DataError for infinities.
     """
-    x = read_npy(path, mapped=True)
+    try:
+        x = read_npy(path, mapped=True)
+    except DataError:
+        return None
     usable = x.dtype.kind in "buif" and x.ndim >= 2 and 0 not in x.shape and x.dtype.str[1:] not in ("i8", "u8")
     if not usable or (labels is not None and len(labels) != len(x)):
         return None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +10,14 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from .arrays import read_parts
 from .reading import Reading
-from .stored import Cache, full, sweep
+from .stored import Cache, full, scratch_folder
 from .text import LONGEST, Layout, decoded, first_row, layout_of, missing_as_none, parse
 from .words import count
 
 if TYPE_CHECKING:
     import polars as pl
 
-PART = 2**26  # bytes of text in memory
+PART = 2**24  # bytes of text in memory
 END = re.compile(rb"[^\r\n]\r?\n(?=[^\r\n])")  # of a line that no blank line follows
 BY_BYTES = ("utf8", "ascii", "latin1", "iso88591", "cp1252", "windows1252")  # whose newline is one byte, always
 
@@ -45,11 +43,9 @@ class TextColumns:
         self.rows, self.unnamed = 0, False
 
     def __enter__(self) -> TextColumns:
-        folder = self.cache.folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            sweep(folder, "text")
-            self.place = tempfile.TemporaryDirectory(prefix=f"text.{os.getpid()}.", dir=folder)
+            self.cache.folder.mkdir(parents=True, exist_ok=True)
+            self.place = scratch_folder(self.cache, "text")
             try:
                 self._read()
             except BaseException:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import mmap
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -158,9 +159,7 @@ def store(
     if (found := find(cache, key)) is None:
         try:
             cache.folder.mkdir(parents=True, exist_ok=True)
-            sweep(cache.folder, key)
-            name = f"{key}.{os.getpid()}."
-            with tempfile.TemporaryDirectory(prefix=name, dir=cache.folder, ignore_cleanup_errors=True) as place:
+            with scratch_folder(cache, key) as place:
                 _write(Path(place), rows, np.dtype(dtype), shape, blocks, told)
                 try:
                     os.rename(place, folder)
@@ -180,13 +179,16 @@ def full(cache: Cache, error: OSError) -> EnvironmentFault:
     )
 
 
-def sweep(place: Path, key: str) -> None:
-    """Remove what a process that is gone left half written."""
-    for old in place.glob(f"{key}.*"):
+def scratch_folder(cache: Cache, name: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder beside the caches; those that processes of this machine left when they died are removed."""
+    here = f"{name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
+    for old in cache.folder.glob(f"{here}*"):
         try:
-            os.kill(int(old.name.split(".")[1]), 0)
+            os.kill(int(old.name.removeprefix(here).split(".")[0]), 0)
         except (OSError, ValueError):
             shutil.rmtree(old, ignore_errors=True)
+    prefix = f"{here}{os.getpid()}."
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=cache.folder, ignore_cleanup_errors=True)
 
 
 def _write(place: Path, rows: int, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Blocks, told: Any) -> None:

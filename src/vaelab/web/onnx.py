@@ -6,7 +6,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,12 @@ class _Decoder(nn.Module):
 
     def __init__(self, run: Run, condition: Tensor | None, categories: bool) -> None:
         super().__init__()
-        self.model, self.schema, self.condition, self.categories = run.model, run.schema, condition, categories
+        model: Any = run.model
+        self.model, self.schema, self.condition, self.categories = model, run.schema, condition, categories
 
     def forward(self, z: Tensor) -> Tensor:
-        px = cast(Decodes, self.model).decode(z, at_rows(self.condition, z))
+        model: Any = self.model
+        px = model.decode(z, at_rows(self.condition, z))
         x = torch.where(px.mean.isnan(), px.mode.to(z.dtype), px.mean) if self.categories else px.mean
         return self.schema.decode(x).float()
 

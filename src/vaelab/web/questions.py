@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from ..data import Levels
 from ..distributions import draw
 from ..errors import UsageError
 from ..folder import read_history
-from ..models import Model
 from ..noise import Noise, stream
 from ..part import inference
 from ..run import Run
@@ -47,9 +46,8 @@ class Questions:
         batch = Rows(one, device=self.run.device).drawn(0).at(slice(None))
         with inference(self.run.model):
             noise = Noise(stream(again, "draw again", self.run.device))
-            terms = cast(Model, self.run.model).terms(
-                batch.x, samples=DRAWS, observed=batch.observed, condition=batch.condition, noise=noise
-            )
+            model: Any = self.run.model
+            terms = model.terms(batch.x, samples=DRAWS, observed=batch.observed, condition=batch.condition, noise=noise)
         parts = list(terms.z.values()) if isinstance(terms.z, Mapping) else [terms.z]
         z = torch.cat([part.reshape(DRAWS, -1) for part in parts], 1)
         return {

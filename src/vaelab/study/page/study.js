@@ -20,7 +20,8 @@ function blocks(text) {
   return text.split("\n\n").flatMap((block) => {
     const lines = block.split("\n");
     if (lines.every((line) => line.startsWith("    "))) {
-      return [element("div", { class: "formula", tabindex: "0" }, ...lines.map((line) => element("div", {}, formula(line))))];
+      return [element("div", { class: "formula", tabindex: "0" }, ...lines.map((line) => element("div", { class: "line" },
+        ...line.trim().split(/ {3,}/).map(formula))))]; // wide gaps part statements, which may stand below one another
     }
     if (lines.every((line, i) => /^\d+\. /.test(line) || (i && line.startsWith(" ")))) {
       const items = block.split(/\n(?=\d+\. )/).map((item) => element("li", {}, item.replace(/^\d+\. /, "").replaceAll("\n", " ")));
