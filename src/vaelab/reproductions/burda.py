@@ -95,7 +95,8 @@ def cell(layers: int, objective: str, k: int) -> Build:
     goal = f"{'iwae' if objective == 'iwae' else 'elbo'}:samples={k}"
 
     def build(train: Rows) -> tuple[nn.Module, Objective, Settings]:
-        shape = tuple(train.data.shape[1:])
+        x = train.drawn(0).data
+        shape = tuple(x.shape[1:])
         make = recipes.iwae if layers == 1 else recipes.hierarchical
         sizes: Any = SIZES[layers][0] if layers == 1 else SIZES[layers]
         model, made = make(shape, sizes, hidden=(200, 200), activation="tanh", objective=goal)
@@ -105,7 +106,7 @@ def cell(layers: int, objective: str, k: int) -> Build:
                 nn.init.zeros_(layer.bias)
         last = [layer for layer in model.likelihood.modules() if isinstance(layer, nn.Linear)][-1]
         with torch.no_grad():
-            share = train.drawn(0).data.double().flatten(1).mean(0).clamp(0.001, 0.999)
+            share = x.double().flatten(1).mean(0).clamp(0.001, 0.999)
             last.bias.copy_(torch.logit(share))
         return model, made, Settings(batch_size=20, lr=1e-3, epsilon=1e-4, decay="staged", lr_warmup=0)
 
