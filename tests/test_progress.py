@@ -10,7 +10,7 @@ import pytest
 from vaelab.training import History, Progress
 from vaelab.training.progress import mode_here, time_left
 
-RECORD = {"epoch": 3, "loss": 101.25, "elbo": -99.5, "kl": 7.25, "seconds": 30.0, "progress": 0.25}
+RECORD = {"epoch": 3, "loss": 101.25, "bound": -99.5, "elbo": -99.5, "kl": 7.25, "seconds": 30.0, "progress": 0.25}
 
 
 def test_time_left_is_what_the_share_says() -> None:
