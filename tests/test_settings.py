@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from oracles import F64, rows
 from vaelab import recipes
 from vaelab.errors import UsageError
 from vaelab.objectives import ELBO
-from vaelab.training import Settings, optimise
+from vaelab.training import History, Settings, optimise
 from vaelab.training.schedules import DECAYS, learning_rate, spent
 
 
@@ -69,3 +71,11 @@ def test_a_step_by_hand(optimiser: str, epsilon: float) -> None:
 def test_what_makes_no_sense_is_refused(wrong: dict) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_a_history_without_bounds_is_judged_by_its_elbo() -> None:
+    """Checkpoints and metrics.jsonl of before the weighted bound."""
+    old = {"records": [{"epoch": 1, "elbo": -9.5}, {"epoch": 2, "loss": 3.0}], "best": 0}
+    history = History.of({**asdict(History()), **old})
+    assert history.best == {"epoch": 1, "elbo": -9.5, "bound": -9.5}
+    assert history.records[1] == {"epoch": 2, "loss": 3.0}

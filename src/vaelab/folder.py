@@ -17,6 +17,7 @@ from .parts import parse
 from .splits import read_splits
 from .training import History
 from .training.checkpoint import has_checkpoint
+from .training.state import judged
 
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.toml"
 FREE = ("epochs", "minutes")  # what --resume may change
@@ -91,7 +92,7 @@ def read_history(folder: Path, meta: dict[str, Any]) -> History | None:
     """Return what happened in the training of a run; None where its metrics.jsonl is gone or damaged."""
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        records = [dict(json.loads(line)) for line in lines]
+        records = [judged(dict(json.loads(line))) for line in lines]
     except (OSError, ValueError, TypeError):
         return None
     history = History(records, skipped=meta.get("skipped_steps", 0), first_bad=meta.get("first_bad"))

@@ -45,9 +45,14 @@ class History:
     @classmethod
     def of(cls, tree: Tree) -> History:
         """Return the history that `tree` came from."""
-        history = cls(**tree)
+        history = cls(**{**tree, "records": [judged(record) for record in tree.get("records", [])]})
         history.best = None if tree["best"] is None else history.records[tree["best"]]
         return history
+
+
+def judged(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of training with the bound that it is judged by: in files that have none, the ELBO."""
+    return {**record, "bound": record["elbo"]} if "elbo" in record and "bound" not in record else record
 
 
 class Keeper(Protocol):
