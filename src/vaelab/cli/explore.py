@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 
@@ -35,11 +34,11 @@ def explore(
     from ..errors import UsageError
     from ..folder import MODEL_FILE
     from ..run import load
-    from ..web import Server, open_browser
     from ..web.explored import Explored
     from ..web.explorer import application
     from ..web.questions import rate_distortion
     from .rows import read_rows
+    from .serving import serve
 
     others = [name for name in beside if name.endswith(".safetensors") or (Path(name) / MODEL_FILE).exists()]
     sources = [name for name in beside if name not in others]
@@ -48,10 +47,4 @@ def explore(
     opened = load(run)
     rows = read_rows(opened, sources[0])[0] if sources else None
     drawn = [rate_distortion(load(name), Path(name).name) for name in [run, *others]] if others else []
-    server = Server(application(Explored(opened, rows, given=given, runs=drawn)), port=port)
-    print(server.start.address, flush=True)
-    print("Ctrl-C stops the server.", file=sys.stderr)
-    if browser:
-        open_browser(server.start.address)
-    server.run()
-    print("stopped.", file=sys.stderr)
+    serve(application(Explored(opened, rows, given=given, runs=drawn)), port=port, browser=browser)

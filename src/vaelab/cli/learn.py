@@ -99,16 +99,10 @@ def _serve(decks: list[Deck], path: Path, new: int, port: int, browser: bool) ->
     from ..experiments import lab
     from ..study import History
     from ..study.desk import Desk, application
-    from ..web import Server, open_browser
+    from .serving import serve
 
-    server = Server(application(Desk(decks, History(path), new_per_day=new)), port=port)
     lab.warm_up()  # so that the first live experiment is as fast as the others
-    print(server.start.address, flush=True)
-    print("Ctrl-C stops the server.", file=sys.stderr)
-    if browser:
-        open_browser(server.start.address)
-    server.run()
-    print("stopped.", file=sys.stderr)
+    serve(application(Desk(decks, History(path), new_per_day=new)), port=port, browser=browser)
     return 0
 
 

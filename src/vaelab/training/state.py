@@ -45,7 +45,7 @@ class History:
     @classmethod
     def of(cls, tree: Tree) -> History:
         """Return the history that `tree` came from."""
-        history = cls(**{**tree, "records": [judged(record) for record in tree.get("records", [])]})
+        history = cls(**{**tree, "records": [judged(record) for record in tree["records"]]})
         history.best = None if tree["best"] is None else history.records[tree["best"]]
         return history
 
