@@ -20,7 +20,13 @@ from .training.checkpoint import has_checkpoint
 from .training.state import judged
 
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.toml"
+HISTORY_FILES = ("metrics.jsonl", "bad_steps.jsonl")
 FREE = ("epochs", "minutes")  # what --resume may change
+
+
+def is_run(path: Path) -> bool:
+    """Whether this is the folder of a run, finished or not."""
+    return any((path / name).exists() for name in (MODEL_FILE, CONFIG_FILE))
 
 
 def claim_folder(out: str | None, source: str, *, force: bool = False) -> Path:
@@ -91,7 +97,7 @@ def anywhere(name: str) -> str:
 def read_history(folder: Path, meta: dict[str, Any]) -> History | None:
     """Return what happened in the training of a run; None where its metrics.jsonl is gone or damaged."""
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / HISTORY_FILES[0]).read_text(encoding="utf-8").splitlines()
         records = [judged(dict(json.loads(line))) for line in lines]
     except (OSError, ValueError, TypeError):
         return None
@@ -135,9 +141,9 @@ def write_history(folder: Path, history: History) -> None:
     finite = [
         {k: v if v is None or math.isfinite(v) else None for k, v in record.items()} for record in history.records
     ]
-    write_durably(folder / "metrics.jsonl", _json_lines(finite))
+    write_durably(folder / HISTORY_FILES[0], _json_lines(finite))
     if history.bad_steps:
-        write_durably(folder / "bad_steps.jsonl", _json_lines(history.bad_steps))
+        write_durably(folder / HISTORY_FILES[1], _json_lines(history.bad_steps))
 
 
 def _json_lines(records: list[dict[str, Any]]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,27 @@ from typing import Any
 import torch
 
 from .errors import DataError, EnvironmentFault, LostProcess
-from .folder import CONFIG_FILE, MODEL_FILE, from_anywhere, refuse_other_options, write_config
+from .folder import (
+    CONFIG_FILE,
+    HISTORY_FILES,
+    MODEL_FILE,
+    from_anywhere,
+    refuse_other_options,
+    write_config,
+    write_history,
+)
 from .lock import Lock
 from .networks.affine import ONEDNN
 from .options import TrainOptions
 from .signals import Signals
 from .splits import Splits
-from .training import ALONE, Ranks
+from .training import ALONE, History, Ranks
 from .training.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from .training.state import Tree
 
 EVERY = 60.0  # seconds between checkpoints, at least
+FIRST = 10.0  # seconds to the first one: from then on a run can be looked at
+OFTEN = 2.0  # seconds between two writings of the records, at least
 SHARE = 100  # and this many times what one costs: less than a hundredth of the time goes into them
 
 
@@ -48,10 +59,11 @@ class Keeper:
     ) -> None:
         self.folder, self.source, self.options, self.resume = folder, source, from_anywhere(options), resume
         self.every, self.notes, self.ranks = every, notes, ranks
-        self.rows = {name: part.digest for name, part in data.by_name().items() if name != "test"}
+        self.rows = data.digests
         self.lock, self.signals = Lock(folder), Signals()
         self.saved: int | None = None  # the step of the last checkpoint
-        self.next = time.perf_counter() + every
+        self.next = time.perf_counter() + min(every, FIRST)
+        self.next_records = 0.0
         self.made: list[Path] = []
 
     def __enter__(self) -> Keeper:
@@ -80,7 +92,8 @@ class Keeper:
             return
         lost = isinstance(error[1], LostProcess)  # to be gone on with, from the beginning if need be
         if self.made and not lost and not (has_checkpoint(self.folder) or (self.folder / MODEL_FILE).exists()):
-            (self.folder / CONFIG_FILE).unlink(missing_ok=True)
+            for name in (CONFIG_FILE, *HISTORY_FILES):
+                (self.folder / name).unlink(missing_ok=True)
         self.lock.__exit__()
         for folder in self.made:
             try:
@@ -120,6 +133,14 @@ class Keeper:
             self._save(capture())
             cost = time.perf_counter() - now
             self.next = time.perf_counter() + max(self.every, SHARE * cost)
+
+    def report(self, history: History) -> None:
+        """Write the records so far, for who looks at a run while it trains; not over those of a run it may replace."""
+        mine = self.resume or self.saved is not None or not (self.folder / MODEL_FILE).exists()
+        if self.ranks.first and mine and (now := time.perf_counter()) >= self.next_records:
+            with suppress(EnvironmentFault):  # of a full disk the next checkpoint tells
+                write_history(self.folder, history)
+            self.next_records = now + OFTEN
 
     def finished(self) -> None:
         """Forget the state: the run's model is written."""

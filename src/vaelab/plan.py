@@ -139,11 +139,12 @@ class Plan:
                     ranks,
                 )
             except TrainingError as error:
-                error.run = self._finished(error.history) if error.history.best else None
+                error.run = self.finished(error.history) if error.history.best else None
                 raise
-            return self._finished(history)
+            return self.finished(history)
 
-    def _finished(self, history: History) -> Run:
+    def finished(self, history: History) -> Run:
+        """Return the run that the model, as it is now, makes with what happened in training."""
         return Run(self.model.cpu(), self.splits.schema, self._meta(history), history, self.splits.by_name())
 
     def _training_rows(self, data: Dataset) -> Rows:

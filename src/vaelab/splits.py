@@ -36,6 +36,11 @@ class Splits:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the rows that training sees from others."""
+        return {name: part.digest for name, part in self.by_name().items() if name != "test"}
+
 
 def _under(data: Dataset | None, schema: Schema) -> Dataset | None:
     return None if data is None else data.with_schema(schema)

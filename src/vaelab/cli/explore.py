@@ -32,7 +32,7 @@ def explore(
         What a conditional model is given: name=value,...
     """
     from ..errors import UsageError
-    from ..folder import MODEL_FILE
+    from ..folder import is_run
     from ..run import load
     from ..web.explored import Explored
     from ..web.explorer import application
@@ -40,7 +40,7 @@ def explore(
     from .rows import read_rows
     from .serving import serve
 
-    others = [name for name in beside if name.endswith(".safetensors") or (Path(name) / MODEL_FILE).exists()]
+    others = [name for name in beside if name.endswith(".safetensors") or is_run(Path(name))]
     sources = [name for name in beside if name not in others]
     if len(sources) > 1:
         raise UsageError(f"explore: one SOURCE of rows at most, got {', '.join(sources)}. Which of them are runs?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,6 +15,7 @@ from ..options import TrainOptions, read_toml
 if TYPE_CHECKING:
     from ..keeper import Keeper
     from ..run import Run
+    from ..training import History
 
 
 def train(
@@ -99,8 +100,13 @@ def train(
             ranks=ranks,
         ) as keeper:
             with Progress("off" if quiet else "auto") as progress:
+
+                def report_all(record: dict[str, Any], history: History) -> None:
+                    progress.report(record, history)
+                    keeper.report(history)
+
                 try:
-                    run = plan.run(progress.report, keeper, ranks)
+                    run = plan.run(report_all, keeper, ranks)
                 except TrainingError as error:
                     if ranks.first and error.run is not None:
                         error.run.write(folder, source, options)

@@ -75,12 +75,16 @@ export function curves(facts) {
   if (facts.can.includes("history")) follow();
 }
 
-// A run that goes on is looked at again and again.
-async function follow() {
+// A run that goes on is looked at again and again, and once more when it has ended.
+async function follow(before = false) {
   const { records, going } = await get("history").catch(() => ({ going: false }));
-  if (!going) return;
-  drawCurves(records);
-  setTimeout(follow, 2000);
+  if (going || before) {
+    drawCurves(records);
+    at("curves").append(element("p", { class: "soft" }, going
+      ? "In training: these curves go on. Map and decodes are of the best weights when this page was opened."
+      : "Training has ended. Run the command again to see the last model."));
+  }
+  if (going) setTimeout(follow, 2000, true);
 }
 
 function drawCurves(history) {
