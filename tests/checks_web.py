@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from base64 import b64decode
+from base64 import b85decode
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +16,7 @@ from vaelab.run import Run
 from vaelab.web.explored import Explored
 from vaelab.web.fields import place, read
 from vaelab.web.guard import Guard, Refused
-from vaelab.web.program import packed
+from vaelab.web.packing import coarse_steps, packed, rounded
 
 
 @check
@@ -80,17 +80,35 @@ def refused(work: Callable[[], object]) -> int:
 
 @check
 def weights_of_an_exported_page() -> None:
-    """Every packed number is within half of a 2,047th of the largest of its row; small tensors are as they are."""
-    large, small, same = 3 * normal(20, 30, seed=6).exp(), normal(7, seed=7), torch.full((40, 40), 2.5)
-    kept, block = packed([large, small, same])
-    assert [one.get("form", "all") for one in kept] == ["steps", "double", "all"]
-    data = zlib.decompress(b64decode(block), -15)
-    scale, n = np.frombuffer(data, "<f4", 20), large.numel()
-    low, high = (np.frombuffer(data, np.uint8, n, 80 + i * n).astype(int) for i in (0, 1))
-    found = scale[:, None] * (low + 256 * high - 2048).reshape(20, 30)
-    half = large.abs().amax(1, keepdim=True).numpy() / 2047 / 2
-    assert (np.abs(found - large.numpy()) <= 1.001 * half).all()
-    close(f64(np.frombuffer(data, "<f8", 7, 80 + 2 * n).copy()), small, 1e-12, what="small tensors")
+    """Steps are as coarse as the answers allow, and as Lagrange has them; what is packed is read back by its layout."""
+    places, first, second = normal(50, 30, seed=6), normal(20, 30, seed=7), normal(20, 30, seed=8)
+    range_ = (places @ first.T + 10 * places @ second.T).amax(0) - (places @ first.T + 10 * places @ second.T).amin(0)
+
+    def answers(w: dict[str, torch.Tensor]) -> torch.Tensor:
+        return places @ w["first"].T + 10 * places @ w["second"].T
+
+    weights = {"first": first, "second": second}
+    steps = coarse_steps(weights, answers, alike=False, moved=1e-3)
+    coarse = {name: rounded(w, steps[name]) for name, w in weights.items()}
+    for name, w in weights.items():
+        worst = (coarse[name] - w).abs().max() / steps[name]
+        assert 0.49 < worst <= 0.5 + 1e-9, f"{name}: moved by {worst} steps"
+    moved = ((answers(coarse) - answers(weights)).abs() / range_).max()
+    assert 3e-4 < moved <= 1e-3, f"the answers moved by {moved} of their range"
+    assert 8 < steps["first"] / steps["second"] < 12, "ten times the weight, a tenth of the step"
+
+    small, same = normal(7, seed=9), torch.full((40, 40), 2.5)
+    kept, block = packed([coarse["first"], small, same, coarse["second"]], list(steps.values()))
+    assert [one.get("form", "all") for one in kept] == ["steps", "double", "all", "steps"]
+    whole = b85decode(block[1:].translate(str.maketrans(",.", "<`")))
+    data = zlib.decompress(whole[: len(whole) - int(block[0])], -15)
+    n, at = first.numel(), 0
+    for one, name in ((kept[0], "first"), (kept[3], "second")):
+        low, high = (np.frombuffer(data, np.uint8, n, at + i * n).astype(int) for i in (0, 1))
+        found = one["step"] * (low + 256 * high + one["least"]).reshape(20, 30)
+        close(f64(found), coarse[name], 1e-12, what=name)
+        at += 2 * n + 56 * (name == "first")
+    close(f64(np.frombuffer(data, "<f8", 7, 2 * n).copy()), small, 1e-12, what="small tensors")
 
 
 @check

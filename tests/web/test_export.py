@@ -30,7 +30,8 @@ from vaelab.run import Run
 from vaelab.web import onefile
 from vaelab.web.explored import Explored
 from vaelab.web.onefile import bundled, page_of
-from vaelab.web.program import decoder_parameters, operations, packed, program_of
+from vaelab.web.packing import packed
+from vaelab.web.program import decoder_parameters, operations, program_of
 
 needs_browser = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="browser tests: no /usr/bin/chromium (apt-get install)"
@@ -61,7 +62,7 @@ def computed(browser: Any) -> Iterator[Callable[[Run, Tensor], Tensor]]:
 
     def compute(run: Run, z: Tensor) -> Tensor:
         program = program_of(run)
-        kept, block = packed(program.constants)
+        kept, block = packed(program.constants, program.coarse)
         steps = json.loads(json.dumps(program.steps))
         return torch.tensor(page.evaluate(RUN, [steps, kept, block, z.tolist()]), dtype=torch.float64)
 

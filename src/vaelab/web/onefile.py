@@ -10,12 +10,12 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..data.columns import WRITTEN
 from ..data.fields import Levels
 from .explored import Explored
-from .program import as_json, packed, program_of
+from .packing import for_a_map, packed
+from .program import as_json, program_of
 
 NUMBERS = 20_000  # of the map in the file: rows times (dimensions + 2)
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -35,8 +35,8 @@ def page_of(explored: Explored) -> bytes:
     draws = explored.prior()[1][: NUMBERS // (explored.run.latent_dim + 2)]
     facts["prior_draws"] = len(draws)
     of_rows = (np.empty((0, 0)),) * 3 if seen is None else (seen.codes[:kept_rows].T, seen.error, seen.labels)
-    numbers = [of_rows[0], *(values[:kept_rows] for values in of_rows[1:]), draws.T]
-    kept, block = packed([*program.constants, *(torch.from_numpy(np.ascontiguousarray(n)) for n in numbers)])
+    numbers, steps = zip(*map(for_a_map, (of_rows[0], *(values[:kept_rows] for values in of_rows[1:]), draws.T)))
+    kept, block = packed([*program.constants, *numbers], [*program.coarse, *steps])
     held = {"facts": facts, "steps": program.steps, "constants": len(program.constants), "kept": kept, "block": block}
     held |= {"scale": explored.scale, "cells": None if explored.image else _cells(explored)}
     return _one_page(held).encode()

@@ -6,27 +6,25 @@ import json
 import math
 import operator
 import re
-import zlib
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.fields import Levels
 from ..errors import UsageError
 from ..models.vae import Decodes
+from ..noise import stream
 from ..part import inference
 from ..run import Run
 from ..use.encode import given as at_rows
+from .packing import FEW, MOVED, coarse_steps, rounded
 
-STEPS_OF_A_NUMBER = 2047  # a weight is one of 2 * 2047 + 1 steps of its row: 12 bits
-FEW = 256  # numbers of a tensor that is kept as it is
+DRAWS = 32  # places at which rounded weights are judged
 GROWTH = 16  # how much larger than its inputs a constant may be before it is computed in the page
 PLAIN = ("default", "Tensor", "Scalar", "self", "int", "Tensor_Scalar", "Scalar_Tensor")  # told apart by what they get
 REMEDY = "`vaelab explore` shows it, with Python behind the page."
@@ -38,7 +36,7 @@ class Program:
 
     steps: list[list[Any]] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
-    weights: int = 0
+    coarse: list[float] = field(default_factory=list)  # the steps of which constants are multiples
 
 
 @cache
@@ -68,7 +66,8 @@ def program_of(run: Run, condition: Tensor | None = None) -> Program:
             x = torch.where(px.mean.isnan(), px.mode.to(z.dtype), px.mean) if categories else px.mean
             return schema.decode(x)
 
-        return traced(decode, z, sum(p.numel() for p in decoder_parameters(model)))
+        jumps = categories or any(isinstance(kind, Levels) for kind in schema.kinds)
+        return traced(decode, z, alike=schema.layout == "image", moved=0.0 if jumps else MOVED)
 
 
 def decoder_parameters(model: Any) -> list[Tensor]:
@@ -77,8 +76,11 @@ def decoder_parameters(model: Any) -> list[Tensor]:
     return [p for part in parts if isinstance(part, torch.nn.Module) for p in part.parameters()]
 
 
-def traced(function: Callable[[Tensor], Tensor], z: Tensor, weights: int = 0) -> Program:
-    """Return a function of one tensor as a program; what does not depend on z is computed here, once."""
+def traced(function: Callable[[Tensor], Tensor], z: Tensor, **how: Any) -> Program:
+    """Return a function of one tensor as a program, its weights in steps as coarse as its answers allow.
+
+    What does not depend on z is computed here, once. `how` is for `coarse_steps`.
+    """
     from torch.func import functionalize
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -91,7 +93,7 @@ def traced(function: Callable[[Tensor], Tensor], z: Tensor, weights: int = 0) ->
             f"export: this decoder chooses its steps by the numbers on the way, which a page cannot follow. {REMEDY}"
         ) from None
     graph.graph.eliminate_dead_code()
-    made, known = Program(weights=weights), {}
+    made, known = Program(coarse=_coarsened(graph, z, how)), {}
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             known[node] = {"$": -1}
@@ -103,6 +105,29 @@ def traced(function: Callable[[Tensor], Tensor], z: Tensor, weights: int = 0) ->
             answer = known[node.args[0]]
             made.steps.append(["clone", [_written(made, answer), None]])
     return made
+
+
+def _coarsened(graph: Any, z: Tensor, how: dict[str, Any]) -> list[float]:
+    """Round the large weights of a graph; return the steps of which they are multiples now."""
+    named = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+    held = {name: operator.attrgetter(name)(graph) for name in sorted(named)}
+    large = {name: w.detach() for name, w in held.items() if isinstance(w, Tensor) and _many(w)}
+    places = torch.randn(DRAWS, *z.shape, generator=stream(0, "export")).to(z)
+
+    def answers(weights: dict[str, Tensor]) -> Tensor:
+        for name, value in weights.items():
+            delattr(graph, name)
+            graph.register_buffer(name, value)
+        return torch.stack([graph(place) for place in places]).double()
+
+    steps = coarse_steps(large, answers, **how)
+    answers({name: rounded(large[name], step) for name, step in steps.items()})
+    return list(steps.values())
+
+
+def _many(w: Tensor) -> bool:
+    """Whether these are weights that are worth rounding."""
+    return w.is_floating_point() and w.ndim >= 2 and w.numel() >= FEW and bool(w.isfinite().all() and w.std() > 0)
 
 
 def _step(made: Program, node: Any, known: dict[Any, Any]) -> Any:
@@ -175,40 +200,6 @@ def _written(made: Program, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, (int, float, str, bool, dict)) else None
-
-
-def packed(tensors: list[Tensor]) -> tuple[list[dict[str, Any]], str]:
-    """Return how tensors lie in one block of bytes, and the block: deflated, in base64, for `unpacked` of program.js.
-
-    Tensors of two dimensions or more and 256 numbers or more are in steps of the largest number of each row: 12 bits,
-    low bytes first, then high bytes, which deflate well. All others are as they are.
-    """
-    kept, pieces = [], []
-    for tensor in tensors:
-        numbers = tensor.detach().cpu().double().numpy()
-        kept_as: dict[str, Any] = {"shape": list(tensor.shape)}
-        if numbers.size and (numbers == numbers.flat[0]).all():
-            kept_as["all"] = _json_number(float(numbers.flat[0]))
-        elif numbers.ndim >= 2 and numbers.size >= FEW and np.isfinite(numbers).all():
-            kept_as["form"], piece = "steps", _in_steps(numbers.reshape(len(numbers), -1))
-            pieces.append(piece)
-        else:
-            exact = tensor.dtype in (torch.float64, torch.int64)
-            kept_as["form"] = "double" if exact else "single"
-            pieces.append(numbers.astype("<f8" if exact else "<f4").tobytes())
-        kept.append(kept_as)
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return kept, b64encode(deflate.compress(b"".join(pieces)) + deflate.flush()).decode()
-
-
-def _in_steps(rows: NDArray[np.float64]) -> bytes:
-    scale = (np.abs(rows).max(1) / STEPS_OF_A_NUMBER).astype("<f4")
-    steps = np.rint(rows / np.where(scale > 0, scale, 1)[:, None]).astype(int) + STEPS_OF_A_NUMBER + 1
-    return scale.tobytes() + (steps & 255).astype(np.uint8).tobytes() + (steps >> 8).astype(np.uint8).tobytes()
-
-
-def _json_number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
 
 
 def as_json(value: Any) -> str:

@@ -463,30 +463,35 @@ export function runner(steps, constants) {
   };
 }
 
-// Returns arrays from the block of bytes that vaelab.web.program packed, a promise.
+// Bytes from text: how many zero bytes were added, then five letters for each four bytes.
+function bytes(text) {
+  const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_.{|}~";
+  const digit = new Uint8Array(128);
+  for (let i = 0; i < 85; i++) digit[letters.charCodeAt(i)] = i;
+  const out = new DataView(new ArrayBuffer(((text.length - 1) / 5) * 4));
+  for (let i = 1, at = 0; i < text.length; at += 4) {
+    let word = 0;
+    for (let j = 0; j < 5; j++) word = 85 * word + digit[text.charCodeAt(i++)];
+    out.setUint32(at, word);
+  }
+  return new Uint8Array(out.buffer, 0, out.byteLength - Number(text[0]));
+}
+
+// Returns arrays from the text that vaelab.web.packing made, a promise.
 export async function unpacked(kept, block) {
-  const bytes = Uint8Array.from(atob(block), (letter) => letter.charCodeAt(0));
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const inflated = new Blob([bytes(block)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   const data = new DataView(await new Response(inflated).arrayBuffer());
   let at = 0;
-  return kept.map(({ shape, form, all }) => {
+  return kept.map(({ shape, form, all, step, least }) => {
     if (all !== undefined) return filled(shape, Number(String(all).replace("inf", "Infinity")));
     const out = array(shape);
     const n = out.data.length;
-    if (form !== "steps") {
-      const width = form === "double" ? 8 : 4;
-      for (let i = 0; i < n; i++, at += width) {
-        out.data[i] = form === "double" ? data.getFloat64(at, true) : data.getFloat32(at, true);
-      }
-      return out;
+    const width = { double: 8, single: 4, steps: 1 }[form];
+    for (let i = 0; i < n; i++, at += width) {
+      if (form === "steps") out.data[i] = step * (data.getUint8(at) + 256 * data.getUint8(at + n) + least);
+      else out.data[i] = form === "double" ? data.getFloat64(at, true) : data.getFloat32(at, true);
     }
-    const rows = shape[0];
-    for (let i = 0; i < n; i++) {
-      const scale = data.getFloat32(at + 4 * Math.floor((i * rows) / n), true);
-      const low = at + 4 * rows + i;
-      out.data[i] = scale * (data.getUint8(low) + 256 * data.getUint8(low + n) - 2048);
-    }
-    at += 4 * rows + 2 * n;
+    if (form === "steps") at += n;
     return out;
   });
 }
