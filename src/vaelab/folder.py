@@ -85,6 +85,7 @@ def from_anywhere(options: TrainOptions) -> TrainOptions:
         options,
         validation=anywhere(held_out) if isinstance(held_out, str) else held_out,
         columns_file=None if file is None else anywhere(file),
+        start_from=None if options.start_from is None else anywhere(options.start_from),
         cache=cache if cache in ("auto", "off") else str(Path(cache).absolute()),
     )
 
@@ -127,8 +128,9 @@ def rows_of(folder: Path, schema: Schema, meta: dict[str, Any]) -> Callable[[], 
 
 
 def setup_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a diagnosis reads of a training: its rate and decay, the weight of the KL and its warm-up."""
+    """Return what a diagnosis reads of a training: its start, its rate and decay, the weight of the KL, its warm-up."""
     known = {key: meta.get("settings", {}).get(key) for key in ("lr", "lr_warmup", "decay")}
+    known["started"] = meta.get("started")
     objective = meta.get("parts", {}).get("objective")
     if objective is not None:
         spec = parse("objective", objective)

@@ -47,6 +47,8 @@ class TrainOptions:
     """Nats per latent dimension below which its KL is not pushed."""
     warmup: float | None = None
     """Epochs over which the weight of the KL rises from 0."""
+    start_from: str | None = None
+    """A run to start from: built as it is, reading data as it does, with its weights where they fit."""
     epochs: int | None = None
     """Passes over the training rows (default: about 20,000 steps, or --minutes)."""
     minutes: float | None = None

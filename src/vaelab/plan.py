@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .choices import as_the_likelihood_reads, check_support, choose_parts
 from .data import Dataset, described, open_source
@@ -22,6 +22,7 @@ from .parts import Spec
 from .recipes import Recipe, find
 from .run import Run
 from .splits import Splits, read_splits, split
+from .start import fitting_weights, start_of
 from .training import (
     ALONE,
     Augment,
@@ -57,6 +58,8 @@ class Plan:
     objective: Objective
     settings: Settings
     device: torch.device
+    initial: dict[str, Tensor] = field(default_factory=dict)  # weights to start from
+    started: str = ""  # what was taken, in words
 
     def describe(self) -> str:
         """Return what would be trained, one line each: data, split, model, likelihood with its reason, device, time."""
@@ -80,7 +83,7 @@ class Plan:
             *described(train.schema),
             f"device   {self.device.type}, {threads} threads{compiled}, seed {self.settings.seed}",
         ]
-        notes = train.notes
+        notes = train.notes + ((self.started,) if self.started else ())
         if self.latent_dim > train.schema.dims:
             notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
         if train.schema.conditions:
@@ -137,6 +140,7 @@ class Plan:
                     report,
                     keeper,
                     ranks,
+                    self.initial,
                 )
             except TrainingError as error:
                 error.run = self.finished(error.history) if error.history.best else None
@@ -164,6 +168,7 @@ class Plan:
         return {
             "recipe": self.recipe.name,
             "paper": self.recipe.paper,
+            **({"started": self.started} if self.started else {}),
             "parts": {role: str(spec) for role, spec in self.specs.items()},
             "reason": self.reason,
             "data": {
@@ -213,13 +218,13 @@ def plan_run(source: Any, **options: Any) -> Plan:
     >>> print(plan.describe().splitlines()[1])
     split    1,617 train, 180 validation
     """
-    chosen = TrainOptions.checked(**options)
+    chosen, start = start_of(TrainOptions.checked(**options))
     recipe = find(chosen.recipe)
     device = pick_device(chosen.device)
     if chosen.threads is not None and chosen.threads < 1:
         raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
     Settings(**_asked(chosen))  # what is out of range is said before any data are read
-    splits = read_splits(source, chosen, real=recipe.real)
+    splits = read_splits(source, chosen, real=recipe.real, schema=None if start is None else start.schema)
     schema = splits.schema
     if chosen.augment and schema.layout != "image":
         raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
@@ -245,7 +250,10 @@ def plan_run(source: Any, **options: Any) -> Plan:
             schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
         )
     check_support(model, splits.schema)
-    plan = Plan(source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device)
+    initial, note = ({}, "") if start is None else fitting_weights(model, start, str(chosen.start_from))
+    plan = Plan(
+        source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device, initial, note
+    )
     plan.rehearse()
     return plan
 

@@ -275,7 +275,7 @@ def learning_rate(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
             f"the training loss rose on the way by {s.setback:.3g} times what it ever fell: steps are too long",
             lower,
         )
-    slow = _too_slow(s)
+    slow = _too_slow(s, setup)
     if slow is not None and lr is not None and lr < FAST:
         figure, value, reference, words = slow
         return Finding("learning-rate", figure, value, reference, words, f"Try a higher --lr{now}, 0.003 is usual")
@@ -285,15 +285,17 @@ def learning_rate(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
 @rule
 def too_short(s: Symptoms, setup: Mapping[str, Any]) -> Finding | None:
     """Training ended as far from rest as it had come; where the rate is to blame, that is what is said."""
-    slow = _too_slow(s)
+    slow = _too_slow(s, setup)
     if slow is None or collapsed(s) or learning_rate(s, setup) is not None:
         return None
     figure, value, reference, words = slow
     return Finding("too-short", figure, value, reference, words, "Train longer: more --epochs or --minutes")
 
 
-def _too_slow(s: Symptoms) -> tuple[str, float, float, str] | None:
+def _too_slow(s: Symptoms, setup: Mapping[str, Any]) -> tuple[str, float, float, str] | None:
     """Return figure, value, reference and words where the weights were still on their way when training ended."""
+    if setup.get("started"):  # from the weights of another run, it had less far to go
+        return None
     if s.travelled is not None and s.travelled < WEIGHT:
         words = (
             f"the learning rates of all steps sum to {s.travelled:.2g}, and Adam moves no weight by much more: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ def optimise(
     report: Callable[[dict[str, Any], History], None] = lambda record, history: None,
     keeper: Keeper | None = None,
     ranks: Ranks = ALONE,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> History:
     """Train `model` in place and return the history.
 
@@ -46,10 +47,10 @@ def optimise(
     the last ones. Ctrl-C ends the loop as if its time were up. A step whose loss is not finite or diverging is undone;
     after five in a row the run goes back to its last good state, at half the learning rate. Raises TrainingError when
     three halvings did not help, the model then left as it would be at the end. `ranks` are the processes that train it
-    together, each with all of the rows.
+    together, each with all of the rows. `initial` are weights by name to start from; others start as they are.
     """
     settings = settings or Settings()
-    run = _Run(model, objective, train, valid, settings, report, keeper, ranks)
+    run = _Run(model, objective, train, valid, settings, report, keeper, ranks, initial)
     try:
         with memory_said("a step of this training, or the look at the validation rows,"):
             run.loop()
@@ -94,6 +95,7 @@ class _Run:
         report: Callable[[dict[str, Any], History], None],
         keeper: Keeper | None = None,
         ranks: Ranks = ALONE,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         if not isinstance(model, Model):
             raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
@@ -116,7 +118,7 @@ class _Run:
         self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
         kept = None if keeper is None else keeper.restore()
         if kept is None:
-            self._begin()
+            self._begin(initial or {})
             self.state.good = copied(self._snapshot())
         else:
             self._restore(kept)
@@ -125,8 +127,8 @@ class _Run:
             if not ranks.first:
                 self._restore(from_bytes(state, "the state of the first process"))
 
-    def _begin(self) -> None:
-        """Let parts and objective start from data."""
+    def _begin(self, initial: Mapping[str, Tensor]) -> None:
+        """Let parts and objective start from data, then from weights."""
         if self.train.store is None:
             pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
             x = self.train.drawn(self.settings.seed).at(pick).x
@@ -136,6 +138,7 @@ class _Run:
             for part in [*self.model.modules(), self.objective]:
                 if isinstance(part, (Conditional, Objective)):
                     part.start(x, len(self.train))
+        self.model.load_state_dict(initial, strict=False)
 
     @property
     def history(self) -> History:
