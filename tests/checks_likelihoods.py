@@ -17,7 +17,7 @@ from vaelab.distributions import (
     ZeroInflated,
     draw,
 )
-from vaelab.networks import Conv, Linear, Typed
+from vaelab.networks import MLP, Conv, Linear, Typed
 from vaelab.noise import Given
 
 COUNTS = torch.arange(3000, dtype=torch.float64)
@@ -42,6 +42,19 @@ def zero_inflation_by_hand() -> None:
     close(d.mean, f64([1.4]), what="mean")
     u = f64([[0.29], [0.31], [0.31]]).reshape(3, 1), f64([[0.99], [0.1], [0.99]])
     close(draw(d, 3, Given(u))[:, 0], f64([0.0, 0.0, 6.0]), what="draws")
+
+
+@check
+def binary_data_begin_at_their_shares() -> None:
+    """A perceptron that says 0 gives each entry its share of ones, half a one among one more row."""
+    x = f64([[1, 0, 1], [1, 0, 0], [1, 1, 0]])
+    part = likelihoods.Bernoulli(MLP(2, (3,), (4,)), (3,)).double()
+    last = part.network.layers[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+        part.start(x, 3)
+    close(part(f64([[0.3, -2.0]])).mean, f64([[3.5, 1.5, 1.5]]) / 4, what="p(x = 1)")
 
 
 @check

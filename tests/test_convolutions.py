@@ -78,18 +78,31 @@ def test_sides_are_halved_down_to_four() -> None:
     assert sizes(4, 3) == [(4, 3)]
 
 
-def test_the_layers_written_out() -> None:
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_the_layers_written_out(norm: str) -> None:
     """One stage down and one up on 5x5 pixels, with torch's own functions; the way up is cut at the far side."""
     f = nn.functional
-    down = Conv((2, 5, 5), Z, width=4).double()
+
+    def normed(h: torch.Tensor, stage: Any, place: int) -> torch.Tensor:
+        if norm == "none":
+            return h
+        nn.init.normal_(stage[place].weight)
+        groups = h.unflatten(1, (stage[place].num_groups, -1))
+        mean, variance = groups.mean((2, 3, 4), keepdim=True), groups.var((2, 3, 4), correction=0, keepdim=True)
+        h = ((groups - mean) / (variance + 1e-5).sqrt()).flatten(1, 2)
+        return h * stage[place].weight[:, None, None] + stage[place].bias[:, None, None]
+
+    down = Conv((2, 5, 5), Z, width=16, norm=norm).double()
     x = torch.randn(B, 2, 5, 5, dtype=F64)
-    stage = f.silu(f.conv2d(x, down.stages[0][0].weight, down.stages[0][0].bias, stride=2, padding=1))
-    assert stage.shape == (B, 4, 3, 3)
+    made = f.conv2d(x, down.stages[0][0].weight, down.stages[0][0].bias, stride=2, padding=1)
+    stage = f.silu(normed(made, down.stages[0], 1))
+    assert stage.shape == (B, 16, 3, 3)
     close(down(x), f.linear(stage.flatten(1), down.dense[0].weight, down.dense[0].bias))
-    up = Conv(Z, (2, 5, 5), width=4).double()
+    up = Conv(Z, (2, 5, 5), width=16, norm=norm).double()
     z = torch.randn(B, Z, dtype=F64)
-    small = f.silu(f.linear(z, up.dense[0].weight, up.dense[0].bias).reshape(B, 4, 3, 3))
-    large = f.conv_transpose2d(small, up.stages[0][1].weight, up.stages[0][1].bias, stride=2, padding=1)
+    small = normed(f.linear(z, up.dense[0].weight, up.dense[0].bias).reshape(B, 16, 3, 3), up.stages[0], 0)
+    last = up.stages[0][-1]
+    large = f.conv_transpose2d(f.silu(small), last.weight, last.bias, stride=2, padding=1)
     close(up(z), large[:, :, :5, :5])
 
 

@@ -23,7 +23,8 @@ class TrainOptions:
     hidden: str | None = None
     """Widths of the hidden layers, "500,500" (default: 500; "" for none)."""
     network: str | None = None
-    """Encoder and decoder: mlp, conv:width=32, resnet:width=32,blocks=1 (the last two for images; default: mlp)."""
+    """Encoder and decoder: mlp, conv:width=16,norm=group, resnet:width=32,blocks=1 (the last two for images;
+    default: mlp)."""
     activation: str | None = None
     """relu, silu, gelu, elu or tanh (default: relu; silu in convolutions)."""
     prior: str | None = None

