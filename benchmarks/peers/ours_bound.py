@@ -1,6 +1,6 @@
-"""Train ours with its defaults until its validation bound is that of pythae: `python ours_bound.py FOLDER BOUND EPOCHS`.
+"""Train ours with its defaults until its validation bound is that of pythae.
 
-EPOCHS = 0 leaves the length of the run to the default too, and with it how fast the learning rate falls.
+`python ours_bound.py FOLDER BOUND EPOCHS`; EPOCHS = 0 leaves the length of the run to the default too, and with it how fast the learning rate falls.
 Prints the seconds of the processor from the start of this process, imports and compiling by child processes included.
 """
 
