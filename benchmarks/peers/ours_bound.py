@@ -1,7 +1,7 @@
-"""Train ours with its defaults until its validation bound is that of pythae.
+"""Train ours with its defaults until its validation bound is that of pythae: `python ours_bound.py FOLDER BOUND EPOCHS`
 
-`python ours_bound.py FOLDER BOUND EPOCHS`; EPOCHS = 0 leaves the length of the run to the default too, and with it how fast the learning rate falls.
-Prints the seconds of the processor from the start of this process, imports and compiling by child processes included.
+EPOCHS = 0 leaves the length of the run to the default too, and with it how fast the learning rate falls. Prints the
+seconds of the processor from the start of this process, imports and compiling by child processes included.
 """
 
 import json
