@@ -22,8 +22,8 @@ def export(
 ) -> None:
     """Write the decoder of a run as one file: the explorer's page (.html), or a graph for other programs (.onnx).
 
-    The page opens by a double click and asks nobody for anything: the browser runs the decoder, whose weights are kept
-    in 12 bits. It holds no rows, only the codes, errors and labels of at most 20,000 / (dimensions + 2) of them.
+    The page opens by a double click and asks nobody for anything: the browser runs the decoder, whose weights are
+    rounded as far as decodes that move by less than a thousandth of their range allow. It holds no rows, only the codes, errors and labels of at most 20,000 / (dimensions + 2) of them.
 
     Parameters
     ----------
