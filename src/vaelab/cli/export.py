@@ -23,7 +23,8 @@ def export(
     """Write the decoder of a run as one file: the explorer's page (.html), or a graph for other programs (.onnx).
 
     The page opens by a double click and asks nobody for anything: the browser runs the decoder, whose weights are
-    rounded as far as decodes that move by less than a thousandth of their range allow. It holds no rows, only the codes, errors and labels of at most 20,000 / (dimensions + 2) of them.
+    rounded as far as decodes that move by less than a thousandth of their range allow. It holds no rows, only the
+    codes, errors and labels of at most 20,000 / (dimensions + 2) of them.
 
     Parameters
     ----------
