@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from browsing import PICTURES, opened_browser
-from served import NASTY, Served
+from served import NASTY, Served, serving
+
+import vaelab
+from vaelab.cli import run as command
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 READY_TABLE = "document.documentElement.dataset.ready === 'yes' && document.querySelector('#row-shown table') !== null"
@@ -294,6 +299,30 @@ def test_runs_are_drawn_side_by_side(browser: Any, digits: Served) -> None:
     assert watched.page.locator("#runs text").last.text_content() == "b<b>"
     digits.explored.runs = []
     watched.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_curves_of_a_run_in_training_go_on(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    folder = tmp_path / "r"
+    quick = ["--latent-dim", "2", "--hidden", "4", "--epochs", "3", "--no-report", "-q"]
+    assert command(["train", "digits", *quick, "-o", str(folder)]) == 0
+    monkeypatch.setattr("vaelab.web.questions.has_checkpoint", lambda folder: (folder / "going").exists())
+    (folder / "going").touch()
+    with serving(vaelab.load(folder)) as served:
+        watched = Watched(browser, served, size)
+        said, curve = "document.querySelector('#curves').textContent", "document.querySelector('#curves path[stroke]')"
+        watched.until(f"{said}.includes('In training')")
+        before = watched.page.evaluate(f"{curve}.getAttribute('d')")
+        with open(folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"epoch": 9, "loss": 60.0, "elbo": -60.0, "kl": 2.0}) + "\n")
+        watched.until(f"old => {curve}.getAttribute('d') !== old", before)
+        if PICTURES:
+            watched.page.screenshot(path=f"{PICTURES}/in-training-{size}.png", full_page=True)
+        (folder / "going").unlink()
+        watched.until(f"{said}.includes('Training has ended')")
+        watched.close()
 
 
 @pytest.mark.parametrize("size", SIZES)
