@@ -27,16 +27,21 @@ NAMES = (
     *("age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship"),
     *("race", "sex", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),
 )
+NUMBERS = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 TARGET, POSITIVE = "income", ">50K"
 PEER = Path(__file__).parent / "peers" / "ctgan_rows.py"
 BINS = 10
 
 
 def adult(part: str) -> pl.DataFrame:
-    """Return the rows of one part of UCI Adult; an unknown word is the word "?", as the peers need it."""
+    """Return the rows of one part of UCI Adult; an unknown word is the word "?", as the peers need it.
+
+    The files end with an empty line, which is no row.
+    """
     path = Path(os.environ["VAELAB_DATA"]) / "tables" / f"adult_{part}.csv.gz"
-    rows = pl.read_csv(path, has_header=False, new_columns=list(NAMES))
-    return rows.with_columns(pl.selectors.string().str.strip_chars().str.strip_suffix("."))
+    rows = pl.read_csv(path, has_header=False, new_columns=list(NAMES), infer_schema=False).drop_nulls()
+    rows = rows.with_columns(pl.all().str.strip_chars().str.strip_suffix("."))
+    return rows.with_columns(pl.col(name).cast(pl.Int64) for name in NUMBERS)
 
 
 def classifiers(seed: int) -> list[object]:
