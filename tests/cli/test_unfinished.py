@@ -66,6 +66,8 @@ def test_every_verb_and_the_explorer_take_it(copied_at: Callable[[int], None], c
     copied_at(20)
     assert command(["generate", "copy", "-n", "3", "-o", "new.csv"]) == 0
     assert len(Path("new.csv").read_text().splitlines()) == 4
+    assert command(["info", "copy"]) == ModelFileError.exit_code
+    assert "no model file yet" in capsys.readouterr().err
     run = vaelab.load("copy")
     told = Questions(Explored(run)).history()
     assert told["going"]

@@ -19,11 +19,16 @@ def info(run: str, /, *, as_json: Annotated[bool, Parameter("--json", negative=(
     as_json
         Print one JSON document to stdout.
     """
-    from ..errors import one_line
+    from ..errors import ModelFileError, one_line
     from ..files import inspect
-    from ..folder import MODEL_FILE
+    from ..folder import MODEL_FILE, is_run
 
     path = Path(run)
+    if path.is_dir() and is_run(path) and not (path / MODEL_FILE).exists():
+        raise ModelFileError(
+            f"{run}: no model file yet: the run is in training, or was killed in it. Other commands take its best "
+            f"weights so far; after a kill `vaelab train --resume {run}` goes on."
+        )
     held = inspect(path / MODEL_FILE if path.is_dir() else path)
     if as_json:
         print(json.dumps(held))
