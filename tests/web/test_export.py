@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from importlib import resources
@@ -213,6 +214,13 @@ def test_the_page_from_a_disk_decodes_where_it_is_pinned(browser: Any, digits: S
     shown = page.evaluate(PINNED)
     truth = digits.explored.decode([[float(v) for v in view["z"].split(",")]])
     assert max(abs(a - b) for a, b in zip(shown, truth, strict=True)) <= 1
+    seen = digits.explored.seen
+    assert seen is not None
+    for share in (0.35, 0.45, 0.55, 0.65):
+        page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"])
+        page.wait_for_timeout(200)
+        row, label = re.findall(r"row (\d+), label (\w+)", page.inner_text("#where"))[0]
+        assert str(int(seen.labels[int(row) - 1])) == label, "a file has no names of rows: they are counted"
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"], steps=4)

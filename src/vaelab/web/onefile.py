@@ -10,6 +10,8 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from ..data.columns import WRITTEN
 from ..data.fields import Levels
@@ -34,9 +36,11 @@ def page_of(explored: Explored) -> bytes:
     facts |= {"rows": kept_rows, "names": None, "can": ["decode", "path", "grid"]}
     draws = explored.prior()[1][: NUMBERS // (explored.run.latent_dim + 2)]
     facts["prior_draws"] = len(draws)
-    of_rows = (np.empty((0, 0)),) * 3 if seen is None else (seen.codes[:kept_rows].T, seen.error, seen.labels)
-    numbers, steps = zip(*map(for_a_map, (of_rows[0], *(values[:kept_rows] for values in of_rows[1:]), draws.T)))
-    kept, block = packed([*program.constants, *numbers], [*program.coarse, *steps])
+    none: NDArray[Any] = np.empty(0, np.float32)
+    codes, error, labels = (none, none, none) if seen is None else (seen.codes.T, seen.error, seen.labels)
+    drawn, steps = zip(*map(for_a_map, (codes[..., :kept_rows], error[:kept_rows], draws.T)))
+    numbers = [*drawn[:2], torch.from_numpy(labels[:kept_rows].copy()), drawn[2]]
+    kept, block = packed([*program.constants, *numbers], [*program.coarse, *steps, 1.0])
     held = {"facts": facts, "steps": program.steps, "constants": len(program.constants), "kept": kept, "block": block}
     held |= {"scale": explored.scale, "cells": None if explored.image else _cells(explored)}
     return _one_page(held).encode()
