@@ -41,7 +41,7 @@ def refit(
         Replace an existing output.
     """
     from ..durable import write_durably
-    from ..folder import CONFIG_FILE, MODEL_FILE, claim_folder
+    from ..folder import CONFIG_FILE, HISTORY_FILES, MODEL_FILE, claim_folder
     from ..run import load
     from ..use import log_prior
 
@@ -49,7 +49,7 @@ def refit(
     opened = load(run)
     new = opened.refit(source, prior=prior, steps=steps, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for gone in (MODEL_FILE, "metrics.jsonl", "report.html"):
+    for gone in (MODEL_FILE, *HISTORY_FILES, "report.html"):
         (folder / gone).unlink(missing_ok=True)
     config = Path(run) / CONFIG_FILE
     if config.exists():
