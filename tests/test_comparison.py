@@ -14,7 +14,8 @@ import vaelab
 from vaelab.cli import run as command
 from vaelab.comparison import Comparison
 from vaelab.errors import UsageError
-from vaelab.run import Run, load
+from vaelab.opening import load
+from vaelab.run import Run
 
 HOW = {"hidden": "16", "epochs": 3, "progress": "off", "threads": 1}
 

@@ -30,7 +30,7 @@ _HOME = {
     "generate": "verbs",
     "impute": "verbs",
     "interpolate": "verbs",
-    "load": "run",
+    "load": "opening",
     "measure": "verbs",
     "plan_run": "plan",
     "reconstruct": "verbs",
@@ -90,11 +90,11 @@ if TYPE_CHECKING:
     from .noise import Noise as Noise
     from .objectives import ELBO as ELBO
     from .objectives import IWAE as IWAE
+    from .opening import load as load
     from .plan import fit as fit
     from .plan import plan_run as plan_run
     from .plan import train as train
     from .run import Run as Run
-    from .run import load as load
     from .verbs import decode as decode
     from .verbs import doctor as doctor
     from .verbs import encode as encode

@@ -21,7 +21,7 @@ from .data.write import as_table
 from .durable import write_durably
 from .errors import ModelFileError, UsageError, VaelabError
 from .evaluation import Diagnosis, Evaluation, PerColumn, Privacy
-from .folder import CONFIG_FILE, MODEL_FILE, read_history, rows_of, setup_of, write_config, write_history
+from .folder import MODEL_FILE, read_history, rows_of, setup_of, write_config, write_history
 from .models import Model, SemiSupervised
 from .options import TrainOptions
 from .part import exact
@@ -351,24 +351,10 @@ class Run:
         return fragment(self)
 
 
-def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
-    """Return the run in a folder or model file. Opening it runs no code of the file's.
-
-    `parts` hands back modules of your own, by class name or by path ("model.likelihood.network"). A run folder also
-    knows its data again, if they are still where they were; of one that is still in training, or was killed in it, the
-    best weights so far are taken, from its checkpoint.
-
-    >>> path = run.save("again.safetensors")
-    >>> torch.equal(vaelab.load(path).generate(3), run.generate(3))
-    True
-    """
-    path = Path(path)
+def load_model(path: Path, parts: Mapping[str, Any]) -> Run:
+    """Return the run in a model file, or in the folder of one that has come to a model; `parts` as for `load`."""
     file = path / MODEL_FILE if path.is_dir() else path
-    if path.is_dir() and not file.exists() and (path / CONFIG_FILE).exists():
-        from .unfinished import unfinished
-
-        return unfinished(path)
-    modules, meta = files.load(file, registry=registry(), parts=dict(parts or {}))
+    modules, meta = files.load(file, registry=registry(), parts=dict(parts))
     model, schema = modules.get("model"), modules.get("schema")
     if model is None or not isinstance(schema, Schema):
         raise ModelFileError(f"{file}: holds no model with a schema (found: {', '.join(modules) or 'nothing'}).")

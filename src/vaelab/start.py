@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from .errors import UsageError
 from .folder import CONFIG_FILE
 from .options import TrainOptions, read_toml
-from .run import Run, load
+from .run import Run, load_model
 
 INHERITED = ("latent_dim", "hidden", "network", "activation", "posterior", "likelihood")
 
@@ -19,7 +20,7 @@ def start_of(chosen: TrainOptions) -> tuple[TrainOptions, Run | None]:
     """Return the options, those of the model that were not given as the run to start from has them, and that run."""
     if chosen.start_from is None:
         return chosen, None
-    run = load(chosen.start_from)
+    run = load_model(Path(chosen.start_from), {})
     config = None if run.folder is None else run.folder / CONFIG_FILE
     recorded = read_toml(config)[1] if config is not None and config.exists() else {}
     known: dict[str, Any] = {name: recorded.get(name) for name in INHERITED if getattr(chosen, name) is None}

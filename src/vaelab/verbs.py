@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from .evaluation import Diagnosis, Evaluation
-from .run import Run, load
+from .opening import load
+from .run import Run
 from .use import Codes, Imputation, Measures
 
 

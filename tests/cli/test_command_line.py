@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vaelab import ELBO, Terms
 from vaelab.cli import COMMANDS, run
-from vaelab.run import load
+from vaelab.opening import load
 
 ESCAPE = "\x1b"
 QUICK = ["--latent-dim", "3", "--hidden", "32", "--epochs", "3", "--no-report"]

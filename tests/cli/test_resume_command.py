@@ -22,7 +22,7 @@ from vaelab.cli import run
 from vaelab.keeper import Keeper
 from vaelab.lock import Lock
 from vaelab.objectives import ELBO
-from vaelab.run import load
+from vaelab.opening import load
 from vaelab.training.checkpoint import FILE, has_checkpoint
 
 QUICK = ["--latent-dim", "2", "--hidden", "8", "--epochs", "6", "--batch-size", "9", "-q"]

@@ -19,7 +19,8 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, Linear
 from vaelab.noise import RowNoise, SharedNoise, stream
 from vaelab.objectives import Reconstruction
-from vaelab.run import Run, load
+from vaelab.opening import load
+from vaelab.run import Run
 from vaelab.training import Settings, optimise
 
 K, B, X, D = 2, 5, 7, 3

@@ -14,8 +14,8 @@ from faults.catalogue import QUICK, Place, command, library
 from vaelab.cli import run
 from vaelab.errors import EnvironmentFault, TrainingError
 from vaelab.objectives import ELBO
+from vaelab.opening import load
 from vaelab.plan import train
-from vaelab.run import load
 from vaelab.training.checkpoint import FILE, PREVIOUS, load_checkpoint
 
 

@@ -38,7 +38,7 @@ def decode(
     """
     from ..data.codes import read_codes
     from ..data.write import check_target, write_rows
-    from ..run import load
+    from ..opening import load
 
     opened = load(run)
     check_target(Path(out), opened.schema, force)

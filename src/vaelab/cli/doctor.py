@@ -39,7 +39,7 @@ def doctor(
     as_json
         Print one JSON document to stdout.
     """
-    from ..run import load
+    from ..opening import load
 
     found = load(run).doctor(source)
     print(json.dumps(found.json()) if as_json else report(found))

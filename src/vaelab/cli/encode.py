@@ -38,7 +38,7 @@ def encode(
     """
     from ..data.write import as_frame, check_columns, write_columns
     from ..models import SemiSupervised
-    from ..run import load
+    from ..opening import load
     from ..use import classify
     from . import print_csv
     from .rows import read_rows

@@ -62,7 +62,7 @@ def evaluate(
         No progress.
     """
     from ..evaluation import inference_gaps
-    from ..run import load
+    from ..opening import load
     from ..training import Progress
     from .rows import read_rows
 

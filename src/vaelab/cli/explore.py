@@ -33,7 +33,7 @@ def explore(
     """
     from ..errors import UsageError
     from ..folder import is_run
-    from ..run import load
+    from ..opening import load
     from ..web.explored import Explored
     from ..web.explorer import application
     from ..web.questions import rate_distortion

@@ -45,7 +45,7 @@ def export(
 
     from ..data.write import check_place
     from ..durable import write_durably
-    from ..run import load
+    from ..opening import load
 
     check_place(target, force)
     opened = load(run)

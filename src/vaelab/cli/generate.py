@@ -50,7 +50,7 @@ def generate(
     """
     from ..data.given import row_of
     from ..data.write import check_target, write_rows
-    from ..run import load
+    from ..opening import load
     from ..use import generate_blocks, generate_given
 
     if n < 0:

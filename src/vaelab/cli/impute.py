@@ -61,7 +61,7 @@ def impute(
     """
     from ..data.write import check_columns, write_columns
     from ..durable import write_durably
-    from ..run import load
+    from ..opening import load
     from ..training import Progress
     from .rows import read_rows
 

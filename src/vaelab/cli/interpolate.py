@@ -54,8 +54,8 @@ def interpolate(
     from ..data.write import check_target, write_rows
     from ..durable import write_durably
     from ..errors import UsageError
+    from ..opening import load
     from ..pictures import path_picture
-    from ..run import load
     from .rows import read_rows
 
     opened = load(run)

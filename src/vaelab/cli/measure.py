@@ -40,7 +40,7 @@ def measure(
     as_json
         Print one JSON document to stdout.
     """
-    from ..run import load
+    from ..opening import load
     from .rows import read_rows
 
     opened = load(run)

@@ -38,8 +38,8 @@ def reconstruct(
     """
     from ..data.write import check_target, write_rows
     from ..durable import write_durably
+    from ..opening import load
     from ..pictures import reconstruction_picture
-    from ..run import load
     from .rows import read_rows
 
     opened = load(run)

@@ -42,7 +42,7 @@ def refit(
     """
     from ..durable import write_durably
     from ..folder import CONFIG_FILE, HISTORY_FILES, MODEL_FILE, claim_folder
-    from ..run import load
+    from ..opening import load
     from ..use import log_prior
 
     folder = claim_folder(out, run, force=force)

@@ -37,7 +37,7 @@ def report(
     force
         Replace an existing page that --out names.
     """
-    from ..run import load
+    from ..opening import load
 
     if out is None:
         if not Path(run).is_dir():

@@ -51,7 +51,7 @@ def score(
         No progress.
     """
     from ..data.write import as_frame, check_columns, write_columns
-    from ..run import load
+    from ..opening import load
     from ..training import Progress
     from . import print_csv
     from .rows import read_rows

@@ -1,18 +1,36 @@
-"""A run that is in its first training, or was killed in it: its best weights so far, from its checkpoint."""
+"""Opening a run: its model file, or its best weights so far where it is in its first training or was killed in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError, ModelFileError
-from .folder import CONFIG_FILE
+from .folder import CONFIG_FILE, MODEL_FILE
 from .options import read_toml
-from .plan import plan_run
-from .run import Run
+from .run import Run, load_model
 from .training.checkpoint import load_checkpoint
 from .training.state import State
 
 NOTHING = "no model and no checkpoint yet. The first one comes after ten seconds of training: look again then."
+
+
+def load(path: str | Path, parts: Mapping[str, Any] | None = None) -> Run:
+    """Return the run in a folder or model file. Opening it runs no code of the file's.
+
+    `parts` hands back modules of your own, by class name or by path ("model.likelihood.network"). A run folder also
+    knows its data again, if they are still where they were; of one that is still in training, or was killed in it, the
+    best weights so far are taken, from its checkpoint.
+
+    >>> path = run.save("again.safetensors")
+    >>> torch.equal(vaelab.load(path).generate(3), run.generate(3))
+    True
+    """
+    path = Path(path)
+    if (path / CONFIG_FILE).exists() and not (path / MODEL_FILE).exists():
+        return unfinished(path)
+    return load_model(path, parts or {})
 
 
 def unfinished(folder: Path) -> Run:
@@ -24,6 +42,8 @@ def unfinished(folder: Path) -> Run:
     tree, notes = load_checkpoint(folder)
     if tree is None:
         raise ModelFileError(f"{folder}: {' '.join(notes) or NOTHING}")
+    from .plan import plan_run  # most runs are opened without it
+
     source, options = read_toml(folder / CONFIG_FILE)
     plan = plan_run(source, **options)
     if tree["facts"]["rows"] != plan.splits.digests:
