@@ -17,7 +17,7 @@ from .mixture import Mixture
 from .normalizing import Normalizing
 from .ordinal import Ordinal
 from .point import PointMass
-from .reals import ContinuousBernoulli
+from .reals import ContinuousBernoulli, StudentT
 from .reparameterize import comparable, comparable_anywhere, draw, draw_below, entries, has_density, held
 from .sphere import UniformSphere
 from .von_mises_fisher import VonMisesFisher
@@ -41,6 +41,7 @@ __all__ = [
     "Ordinal",
     "PointMass",
     "RiemannianNormal",
+    "StudentT",
     "UniformSphere",
     "VonMisesFisher",
     "WrappedNormal",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-from torch.distributions import Distribution, Laplace, StudentT, constraints
+from torch import Tensor, distributions
+from torch.distributions import Distribution, Laplace, constraints
 
 from ..noise import Noise
 from .counts import gamma_quantile
@@ -63,6 +63,31 @@ class ContinuousBernoulli(Distribution):
         raise NotImplementedError("ContinuousBernoulli draws through distributions.draw(d, samples, noise).")
 
 
+class StudentT(distributions.StudentT):
+    """torch's, without the law that it holds to draw from, whose arguments it looks at whatever it was told.
+
+    >>> distributions.StudentT(torch.tensor([1.0, 3.0]), torch.zeros(2), torch.ones(2)).mean
+    tensor([nan, 0.])
+    """
+
+    def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        Distribution.__init__(self, self.df.shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> StudentT:
+        """Return the same law for more rows."""
+        return StudentT(*(value.expand(batch_shape) for value in (self.df, self.loc, self.scale)))
+
+    @property
+    def mean(self) -> Tensor:
+        """The location; NaN where df <= 1."""
+        return torch.where(self.df > 1, self.loc, torch.nan)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Refuse: noise is explicit here."""
+        raise NotImplementedError("StudentT draws through distributions.draw(d, samples, noise).")
+
+
 @register_draw(ContinuousBernoulli)
 def _continuous_bernoulli(d: ContinuousBernoulli, samples: int, noise: Noise) -> Tensor:
     return d.icdf(noise.uniform((samples, *d.batch_shape), d.logits))
@@ -74,8 +99,9 @@ def _laplace(d: Laplace, samples: int, noise: Noise) -> Tensor:
     return d.loc + d.scale * torch.where(u < 0.5, torch.log(2 * u), -torch.log(2 * (1 - u)))
 
 
+@register_draw(distributions.StudentT)
 @register_draw(StudentT)
-def _student_t(d: StudentT, samples: int, noise: Noise) -> Tensor:
+def _student_t(d: distributions.StudentT, samples: int, noise: Noise) -> Tensor:
     """loc + scale eps sqrt(df / 2 / g) with g ~ Gamma(df / 2); differentiable in df as well, through the quantile."""
     shape = (samples, *d.batch_shape)
     half = (d.df / 2).expand(shape)

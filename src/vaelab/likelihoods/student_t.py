@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, distributions, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
 from ..conditional import bounded
+from ..distributions import StudentT as StudentDensity
 from ..errors import UsageError
 from .location_scale import LocationScale, learned
 
@@ -39,5 +40,5 @@ class StudentT(LocationScale):
         assert given is not None
         loc, scale = self.location_scale(given, condition)
         df = 1 + 4 * bounded(self.log_df).exp() if isinstance(self.df, str) else loc.new_tensor(self.df)
-        density = distributions.StudentT(df, loc, scale, validate_args=False)
+        density = StudentDensity(df, loc, scale)
         return Independent(density, len(self.shape), validate_args=False)
