@@ -14,6 +14,7 @@ from vaelab.distributions import (
     ContinuousBernoulli,
     LogisticMixture,
     NegativeBinomial,
+    StudentT,
     ZeroInflated,
     draw,
 )
@@ -55,6 +56,20 @@ def binary_data_begin_at_their_shares() -> None:
         last.bias.zero_()
         part.start(x, 3)
     close(part(f64([[0.3, -2.0]])).mean, f64([[3.5, 1.5, 1.5]]) / 4, what="p(x = 1)")
+    plain = likelihoods.Bernoulli(MLP(2, (3,), (4,)), (3,), centred=False).double()
+    before = plain.network.layers[-1].bias.detach().clone()
+    plain.start(x, 3)
+    close(plain.network.layers[-1].bias, before, what="weights that were set by hand")
+
+
+@check
+def heavy_tails_against_torch() -> None:
+    df, loc, scale, x = f64([0.5, 1.5, 4.0]), f64([0.3, -1.0, 2.0]), f64([1.0, 0.2, 3.0]), f64([[0.1, 1.0, -3.0]])
+    mine, theirs = StudentT(df, loc, scale), torch.distributions.StudentT(df, loc, scale)
+    close(mine.log_prob(x), theirs.log_prob(x), what="log density")
+    assert mine.mean[0].isnan()
+    close(mine.mean[1:], loc[1:], what="mean")
+    close(mine.expand((7, 3)).log_prob(x), theirs.expand((7, 3)).log_prob(x), what="for more rows")
 
 
 @check

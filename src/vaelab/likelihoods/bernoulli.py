@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, distributions
+from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, Independent
 
 from ..networks import MLP
@@ -24,9 +25,16 @@ class Bernoulli(Likelihood):
     discrete = True
     values = ("binary",)
 
+    def __init__(self, network: nn.Module, shape: Sequence[int], centred: bool = True) -> None:
+        super().__init__(network, shape)
+        self.centred = centred
+
     def start(self, x: Tensor, rows: int) -> None:
-        """Let a perceptron begin at each entry's own share of ones, one half of a one in as many rows and one more."""
-        if x.shape[1:] == self.shape and isinstance(self.network, MLP):
+        """Let a perceptron begin at each entry's own share of ones, one half of a one in as many rows and one more.
+
+        With `centred` False it begins where its weights are, as papers that say how they set them have it.
+        """
+        if self.centred and x.shape[1:] == self.shape and isinstance(self.network, MLP):
             share = (x.double().sum(0) + 0.5) / (len(x) + 1)
             last: Any = self.network.layers[-1]
             last.bias.add_(share.logit().flatten())

@@ -44,7 +44,7 @@ def model(shape: tuple[int, ...], latents: int, hidden: int, *, binary: bool) ->
     decoder = networks.MLP(latents, outputs, (hidden,), "tanh")
     for parameter in [*encoder.parameters(), *decoder.parameters()]:
         nn.init.normal_(parameter, std=DEVIATION)
-    px = likelihoods.Bernoulli(decoder, shape) if binary else None
+    px = likelihoods.Bernoulli(decoder, shape, centred=False) if binary else None
     return VAE(
         prior=priors.Gaussian(latents),
         posterior=posteriors.Gaussian(encoder, latents),
