@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,10 +88,13 @@ class Keeper:
             write_config(self.folder, self.source, self.options)  # from now on `--resume` knows this run
 
     def __exit__(self, *error: object) -> None:
+        lost = isinstance(error[1], LostProcess)  # to be gone on with, from the beginning if need be
         self.signals.__exit__()
+        if lost and self.signals.before:
+            # torchrun asks who is left to end: they do, after they have said why
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if not self.ranks.first:
             return
-        lost = isinstance(error[1], LostProcess)  # to be gone on with, from the beginning if need be
         if self.made and not lost and not (has_checkpoint(self.folder) or (self.folder / MODEL_FILE).exists()):
             for name in (CONFIG_FILE, *HISTORY_FILES):
                 (self.folder / name).unlink(missing_ok=True)
