@@ -27,12 +27,12 @@ from vaelab.pictures import strips
 
 OPTIONS = {
     "recipe": "very-deep",
-    "hidden": "48",
-    "latent_dim": "4,6,8,8",
+    "hidden": "24",
+    "latent_dim": "16,12,8,8",
     "likelihood": "logistic-mixture:components=5",
     "augment": "flip",
-    "batch_size": 32,
-    "lr": 1e-3,
+    "batch_size": 8,
+    "lr": 3e-3,
     "clip": 1000.0,
     "validation": 400,
 }
