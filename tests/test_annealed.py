@@ -48,7 +48,7 @@ def test_more_temperatures_close_the_gap() -> None:
 def test_a_row_does_not_depend_on_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
     x = TRUTH.sample(7)
     together = annealed_rows(TRUTH.vae(), rows(x), temperatures=3, chains=3, leapfrog=1)
-    monkeypatch.setattr("vaelab.evaluation.annealed.NUMBERS", 3 * 5 * 4)  # four rows in a block
+    monkeypatch.setattr("vaelab.memory.VALUES", 3 * 5 * 4)  # four rows in a block
     apart = annealed_rows(TRUTH.vae(), rows(x), temperatures=3, chains=3, leapfrog=1)
     close(apart.lower, together.lower, rel=1e-9)
     again = annealed_rows(TRUTH.vae(), rows(x), temperatures=3, chains=3, leapfrog=1, seed=1)

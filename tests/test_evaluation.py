@@ -50,7 +50,7 @@ def test_no_figure_depends_on_the_size_of_a_block(shared: bool, masked: bool, mo
     some = rows(torch.randn(N, X, dtype=F64), observed=observed)
     whole = evidence_rows(model, some, samples=103, seed=3, shared=shared)
     for numbers in BLOCKS:
-        monkeypatch.setattr("vaelab.evaluation.evidence.NUMBERS", numbers)
+        monkeypatch.setattr("vaelab.memory.VALUES", numbers)
         other = evidence_rows(model, some, samples=103, seed=3, shared=shared)
         for name in ("elbo", "evidence", "reconstruction", "kl", "mean"):
             close(getattr(other, name), getattr(whole, name), rel=1e-9)
@@ -68,7 +68,7 @@ def test_nor_with_grey_values_drawn_to_0_and_1(binarize: str, monkeypatch: pytes
     model = nonlinear(likelihoods.Bernoulli)
     whole = evidence_rows(model, some, samples=5)
     for numbers in (1, 17 * 5 * X):
-        monkeypatch.setattr("vaelab.evaluation.evidence.NUMBERS", numbers)
+        monkeypatch.setattr("vaelab.memory.VALUES", numbers)
         close(evidence_rows(model, some, samples=5).evidence, whole.evidence, rel=1e-9)
 
 

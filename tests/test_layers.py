@@ -10,6 +10,7 @@ import vaelab
 SOURCE = Path(vaelab.__file__).parent
 LAYERS = (
     "errors",
+    "memory",
     "shapes",
     "part",
     "noise",

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .memory import keep_freed_memory
+
 _LOCK = threading.Lock()
 _IN_USE: dict[int, tuple[int, list[nn.Module]]] = {}  # id of a model -> how many use it, what was in training mode
 M = TypeVar("M", bound=nn.Module)
@@ -43,6 +45,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Use a model in eval mode and without gradients; its mode is put back."""
+    keep_freed_memory()
     with evaluating(model), torch.inference_mode():
         yield
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 import vaelab
 from faults.catalogue import Place, library
 from faults.library import BRIEFLY, D, N, Z, model, numbers, rows_of, same, says
-from vaelab import ELBO, IWAE, VAE, Noise, fit, likelihoods, load, networks, posteriors, priors
+from vaelab import ELBO, IWAE, VAE, Noise, fit, likelihoods, load, memory, networks, posteriors, priors
 from vaelab.data import open_source
 from vaelab.errors import DataError, UsageError
-from vaelab.evaluation import evidence, evidence_rows
+from vaelab.evaluation import evidence_rows
 from vaelab.objectives import iwae
 from vaelab.part import inference
 from vaelab.training import Rows, validation_bound
@@ -281,7 +281,7 @@ def totals_do_not_depend_on_batches(place: Place) -> None:
     rows = Rows(open_source(numbers(53)), dtype=torch.float64)
     values = []
     for block in (1, 7 * D * 20, 2**20):
-        with patch.object(evidence, "NUMBERS", block):
+        with patch.object(memory, "VALUES", block):
             found = evidence_rows(part, rows, samples=20)
         values.append(torch.stack([found.elbo.mean(), found.evidence.mean(), found.kl.sum(1).mean()]))
     for value in values[1:]:

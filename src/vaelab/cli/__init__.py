@@ -6,14 +6,12 @@ Results go to stdout, everything else to stderr. Nothing here imports torch: a c
 from __future__ import annotations
 
 import codecs
-import ctypes
 import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +80,6 @@ def build_app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    _keep_freed_memory()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -140,18 +137,6 @@ def _fail(message: str, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": line, "exit": code}))
     return code
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed, up to 256 MB: else each tensor of some MB is mapped and zeroed anew by the system.
-
-    That is a third of the time of `evaluate`. Of this process alone, unless its environment says otherwise.
-    """
-    if sys.platform == "linux" and not any(name.startswith(("MALLOC_", "GLIBC_")) for name in os.environ):
-        with suppress(OSError, AttributeError):  # another C library
-            tell = ctypes.CDLL(None).mallopt
-            tell(-3, 32 << 20)  # M_MMAP_THRESHOLD: what is larger is mapped, and given back, by itself
-            tell(-1, 256 << 20)  # M_TRIM_THRESHOLD
 
 
 def _plain_where_asked() -> None:

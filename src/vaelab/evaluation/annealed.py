@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 
 from ..distributions import comparable_anywhere, draw
 from ..errors import UsageError
+from ..memory import at_once
 from ..models import VAE, Terms
 from ..models.vae import at_rows
 from ..noise import Noise, RowNoise, stream
@@ -22,7 +23,6 @@ from ..refinements.base import gradients, plain
 from ..refinements.metropolis import move
 from ..shapes import Float
 from ..training import Batch, Rows
-from .evidence import NUMBERS
 
 # share of trajectories to accept: in many dimensions 0.65 costs least and 0.6 to 0.9 about as much (Betancourt 2014);
 # in few, a refused one costs most: with 0.65 the bounds of a linear model lay 0.13 nats apart, with 0.8 half of that
@@ -129,7 +129,7 @@ def annealed_rows(
         raise UsageError(f"start is {' or '.join(STARTS)}, got {start!r}.")
     vae = exact(checked(model))
     rows, betas = rows.drawn(seed), ladder(temperatures)
-    block = max(1, NUMBERS // (chains * math.prod(rows.data.shape[1:])))
+    block = at_once(vae, chains * math.prod(rows.data.shape[1:]))
     lower, upper, accepted = [], [], []
     with evaluating(vae), torch.no_grad():
         for first in range(0, len(rows), block):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..memory import at_once
 from ..models import Model, Terms
 from ..noise import Noise, RowNoise, SharedNoise, stream
 from ..part import inference
@@ -17,9 +18,6 @@ from ..shapes import Float
 from ..training import Batch, Rows
 
 DRAWS = 100  # in one pass; fixed, so that a row's noise does not depend on the memory at hand
-NUMBERS = (
-    2**21
-)  # values of x decoded in one pass: 8 MB, a share of the last cache; fewer, and calls cost more than sums
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ def evidence_rows(
     assert isinstance(model, Model)
     rows = rows.drawn(seed, shared=shared)
     draws = min(samples, DRAWS)
-    per_row = draws * math.prod(rows.data.shape[1:])
-    block = max(1, NUMBERS // per_row)
+    block = at_once(model, draws * math.prod(rows.data.shape[1:]))
     parts: list[RowValues] = []
     with inference(model):
         start = 0

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions import entries
+from ..memory import at_once
 from ..models import Model
 from ..noise import SharedNoise, stream
 from ..part import inference
 from ..shapes import Float
 from ..training import Rows
 from .evidence import DRAWS
-
-NUMBERS = 2**22  # of x in one pass
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def per_column(
     """
     assert isinstance(model, Model)
     rows = rows.drawn(seed, shared=True)
-    block = max(1, NUMBERS // (samples * math.prod(rows.data.shape[1:])))
+    block = at_once(model, samples * math.prod(rows.data.shape[1:]))
     parts, rests = [], []
     with inference(model):
         for start in range(0, len(rows), block):

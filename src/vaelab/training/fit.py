@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..conditional import Conditional
 from ..errors import EnvironmentFault, TrainingError, UsageError
+from ..memory import keep_freed_memory
 from ..models import Model
 from ..noise import Given, Noise, Recorded, stream
 from ..objectives import Objective
@@ -50,6 +51,7 @@ def optimise(
     together, each with all of the rows. `initial` are weights by name to start from; others start as they are.
     """
     settings = settings or Settings()
+    keep_freed_memory()
     run = _Run(model, objective, train, valid, settings, report, keeper, ranks, initial)
     try:
         with memory_said("a step of this training, or the look at the validation rows,"):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 
+from ..memory import at_once
 from ..models import Model
 from ..noise import Noise, stream
 from ..part import wide
 from .distributed import ALONE, Ranks
 from .rows import Rows
+
+DECODED = 2**21  # values of x at most, where rows get several draws
 
 
 class Validation(NamedTuple):
@@ -30,15 +34,17 @@ def validation_bound(
     The bound is the mean of log w, the ELBO; of an objective that weighs K = `weighed` draws the log of the mean of w
     over K draws or more: such a q(z | x) is no longer the one of the largest ELBO. Always at beta = 1 and always with
     the same noise, so that epochs and objectives compare; enough draws per row to make `draws` in all. Where q has no
-    density the first two are the reconstruction. Several processes share the rows, and all return the same.
+    density the first two are the reconstruction. Rows of many values get fewer draws and go in smaller passes. Several
+    processes share the rows, and all return the same.
     """
-    samples = max(1, weighed, min(100, draws // len(rows)))
+    values = math.prod(rows.data.shape[1:])
+    samples = max(1, weighed, min(100, min(draws, DECODED // values) // len(rows)))
     rows = rows.drawn(seed)
     device = rows.device
     noise = Noise(stream(seed, "validation", device))
     bound, elbo, reconstruction = (wide(torch.zeros((), device=device)) for _ in range(3))
     with torch.no_grad():
-        for batch in rows.in_order(max(1, 4096 // samples), ranks):
+        for batch in rows.in_order(at_once(model, samples * values, most=max(1, 4096 // samples)), ranks):
             terms = model.terms(
                 batch.x,
                 samples=samples,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..errors import UsageError
 from ..evaluation import Estimate
+from ..memory import at_once
 from ..models import SemiSupervised
 from ..part import exact, inference
 from ..training import Rows
@@ -21,7 +22,9 @@ def classify(model: nn.Module, data: Dataset, *, seed: int = 0) -> Tensor:
         raise UsageError(f"a {type(model).__name__} knows no classes. Train with --recipe m2.")
     rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
     with inference(model):
-        return torch.cat([model.classify(batch.x).probs for batch in rows.in_order(BLOCK)])
+        return torch.cat(
+            [model.classify(batch.x).probs for batch in rows.in_order(at_once(model, data.schema.dims, most=BLOCK))]
+        )
 
 
 def accuracy(model: nn.Module, data: Dataset, *, seed: int = 0) -> Estimate | None:

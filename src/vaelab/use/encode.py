@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from ..data import Dataset, Schema
 from ..errors import UsageError
+from ..memory import at_once
 from ..models import Model
 from ..models.vae import Decodes, centre
 from ..noise import SharedNoise, stream
 from ..part import exact, inference
 from ..training import Rows
 
-BLOCK = 1024  # rows in one pass
+BLOCK = 1024  # rows in one pass, at most
 LAYERED = 32  # draws of the layers that others are drawn after
 
 
@@ -40,7 +41,7 @@ def encode(model: nn.Module, data: Dataset, *, seed: int = 0) -> Codes:
     samples = LAYERED if hasattr(model, "sizes") else 1
     means, deviations = [torch.empty(0, 0)], [torch.empty(0, 0)]
     with inference(model):
-        for batch in rows.in_order(BLOCK):
+        for batch in rows.in_order(at_once(model, samples * data.schema.dims, most=BLOCK)):
             noise = SharedNoise(stream(seed, "encode"))
             terms = model.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
@@ -63,7 +64,8 @@ def decode(model: nn.Module, schema: Schema, z: Tensor, condition: Tensor | None
         raise UsageError(f"codes have shape {tuple(z.shape)}, the model needs (rows, {latent_dim}).")
     model = exact(model)
     with inference(model):
-        rows = [centre(model.decode(some, given(condition, some))) for some in z.detach().cpu().double().split(BLOCK)]
+        blocks = z.detach().cpu().double().split(at_once(model, schema.dims, most=BLOCK))
+        rows = [centre(model.decode(some, given(condition, some))) for some in blocks]
         return schema.decode(torch.cat(rows))
 
 

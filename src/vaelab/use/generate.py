@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..data import Schema
 from ..errors import UsageError
+from ..memory import at_once
 from ..models import Model
 from ..noise import Noise, stream
 from ..part import inference
@@ -33,9 +34,10 @@ def generate_blocks(
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"generate: temperature must be at least 0, got {temperature:g}.")
     noise = Noise(stream(seed, "generate"))
-    for start in range(0, max(n, 1), BLOCK):  # no rows are one empty block
+    block = at_once(model, schema.dims, most=BLOCK)
+    for start in range(0, max(n, 1), block):  # no rows are one empty block
         with inference(model):
-            size = min(BLOCK, n - start)
+            size = min(block, n - start)
             given = None if condition is None else condition.to(next(model.parameters())).expand(size, -1)
             rows = model.generate(size, condition=given, means=means, temperature=temperature, noise=noise)
         yield schema.decode(rows, round=not means)

@@ -14,14 +14,13 @@ from ..data.fields import vote
 from ..distributions import draw
 from ..errors import UsageError
 from ..evaluation import NO_DENSITY
+from ..memory import at_once
 from ..models import Model
 from ..models.terms import Terms
 from ..models.vae import centre
 from ..noise import Mirrored, OnePerDraw, RowNoise, SharedNoise, stream
 from ..part import exact, inference
 from ..training import Rows
-
-NUMBERS = 2**22  # of x in one pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ def impute(
     values, low, high, sure = whole.clone(), nothing.clone(), nothing.clone(), nothing.clone()
     copies, effective = whole.expand(draws, *whole.shape).clone(), nothing.new_full((len(data),), torch.nan)
     rows = Rows(data, dtype=torch.float64).drawn(seed, shared=True)
-    block = max(1, NUMBERS // (samples * schema.dims))
+    block = at_once(twin, samples * schema.dims)
     with inference(twin):
         for done, some in enumerate(gaps.split(block) if len(gaps) else ()):
             batch, gap = rows.at(some), missing[some]
@@ -137,7 +136,7 @@ def expected(model: nn.Module, data: Dataset, *, samples: int, seed: int = 0) ->
     rows, twin = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
     out = []
     with inference(twin):
-        for batch in rows.in_order(max(1, NUMBERS // (samples * data.schema.dims))):
+        for batch in rows.in_order(at_once(twin, samples * data.schema.dims)):
             noise = SharedNoise(stream(seed, "impute"))
             terms = twin.terms(batch.x, samples=samples, observed=batch.observed, noise=noise)
             out.append(torch.einsum("kb,kb...->b...", posterior_weights(terms), completed(terms)))

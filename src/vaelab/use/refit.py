@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..conditional import Conditional
 from ..data import Dataset
 from ..errors import TrainingError, UsageError
+from ..memory import at_once
 from ..models import VAE
 from ..noise import Noise, stream
 from ..part import evaluating, inference
@@ -43,7 +44,7 @@ def codes_of(model: VAE, data: Dataset, *, most: int = 50, seed: int = 0) -> Ten
     noise = Noise(stream(seed, "refit", rows.device))
     parts = []
     with inference(model):
-        for batch in rows.in_order(BLOCK):
+        for batch in rows.in_order(at_once(model, samples * data.schema.dims, most=BLOCK)):
             terms = model.terms(
                 batch.x, samples=samples, observed=batch.observed, condition=batch.condition, noise=noise
             )
