@@ -38,7 +38,6 @@ SAYS = {
     "jax": "JAX, lax.scan",
     "evidence": "ours, evaluate",
 }
-ARENA = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}  # as the command `vaelab`
 
 
 class Contestant:
@@ -54,7 +53,7 @@ class Contestant:
         if threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         if ours:
-            environment |= {"PYTHONPATH": str(SOURCE), **ARENA}
+            environment["PYTHONPATH"] = str(SOURCE)
         if cache:
             environment["TORCHINDUCTOR_CACHE_DIR"] = cache
         command = [python, str(PEERS / script), kind, *map(str, (threads, batch, units))]

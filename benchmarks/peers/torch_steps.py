@@ -26,7 +26,10 @@ def networks():
 
 def floor():
     """The matrix products of a step by the faster of torch's two libraries, Adam's traffic, the random numbers."""
+    from vaelab.memory import keep_freed_memory
     from vaelab.networks.affine import affine
+
+    keep_freed_memory()
 
     sizes = list(pairwise((x_dim, hidden, 2 * latent))) + list(pairwise((latent, hidden, x_dim)))
     weights = [torch.randn(o, i) for i, o in sizes]
