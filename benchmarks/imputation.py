@@ -177,7 +177,7 @@ METHODS: dict[str, Fill] = {
     "forests": by_forests,
     "miwae-missing": by_vae(recipe="miwae-missing"),
     "not-miwae": by_vae(recipe="not-miwae"),
-    "not-miwae, linear": by_vae(recipe="not-miwae", hidden=""),
+    "not-miwae, told": by_vae(recipe="not-miwae", missingness="self-masking:direction=high"),
 }
 WAYS = {"at random": at_random, "self-masking": self_masked}
 

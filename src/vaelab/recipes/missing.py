@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..data import Dataset
@@ -10,17 +11,19 @@ from ..objectives import Objective
 from ..training import steps_per_epoch
 from .base import Shape, assemble, recipe
 
-STEPS = 5000
 
+def of_steps(steps: int) -> Callable[[Dataset], dict[str, Any]]:
+    """Return the pace of about so many steps, whose rate ends at 0: nothing stops them early."""
 
-def gaps_pace(train: Dataset) -> dict[str, Any]:
-    """About 5,000 steps, whose rate ends at 0: nothing stops them early."""
-    return {"epochs": min(3000, max(20, round(STEPS / steps_per_epoch(len(train), 100))))}
+    def pace(train: Dataset) -> dict[str, Any]:
+        return {"epochs": min(3000, max(20, round(steps / steps_per_epoch(len(train), 100))))}
+
+    return pace
 
 
 @recipe(
     "Mattei & Frellsen 2019, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets (ICML)",
-    pace=gaps_pace,
+    pace=of_steps(5000),
     gaps=True,
     hidden=(128,),
     objective="iwae:samples=20",
@@ -41,9 +44,9 @@ def miwae_missing(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Obj
 
 @recipe(
     "Ipsen, Mattei & Frellsen 2021, not-MIWAE: Deep Generative Modelling with Missing not at Random Data (ICLR)",
-    pace=gaps_pace,
+    pace=of_steps(30_000),
     gaps=True,
-    hidden=(128,),
+    hidden=(),
     objective="iwae:samples=20",
     masked=True,
     missingness="self-masking",
@@ -52,7 +55,8 @@ def not_miwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objecti
     """Maximise E[log (1/K) sum_k p(s | x_observed, x_k) p(x_observed | z_k) p(z_k) / q(z_k | x_observed)] (eq. 8).
 
     For entries that hide themselves: x_k ~ p(x_missing | z_k), K = 20. p(s | x) -> missingness.SelfMasking; x_k ->
-    Terms.filled.
+    Terms.filled. Both networks are affine unless `hidden` says otherwise: a gap may hold anything far enough beyond the
+    values that are seen, and nothing but an affine decoder keeps it from running away.
 
     >>> type(recipes.not_miwae((5,), 2, likelihood="gaussian")[0].missingness).__name__
     'SelfMasking'
