@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from exact import check, close, f64
-from vaelab import likelihoods, networks, posteriors, priors
+from vaelab import ELBO, likelihoods, networks, posteriors, priors, recipes
+from vaelab.conditional import Conditional
 from vaelab.data import Dataset, Schema
+from vaelab.data.fields import SPIKE
 from vaelab.missingness import SelfMasking
 from vaelab.models import VAE
 from vaelab.noise import Noise
 from vaelab.objectives import iwae
+from vaelab.training import Rows, Settings, optimise
 from vaelab.use import expected, impute
 
 W, M, SIGMA = f64([1.2, -0.7, 0.5]), f64([0.3, -0.2, 0.1]), 0.6
@@ -123,3 +127,37 @@ def hiding_begins_at_the_share_that_is_missing() -> None:
             hiding.start(x, 99)
         assert (hiding.slope.sign() == sign).all()
         close(hiding.intercept.sigmoid(), torch.tensor([0.505, 0.005, 0.005]), 1e-6, what="share missing")
+
+
+@check
+def a_gap_is_no_value_where_parts_begin() -> None:
+    """start: a part begins where it does on the rows without gaps; training hands it NaN where nothing was seen."""
+    some = Noise.seeded(3).uniform((40, 1), torch.zeros(1))
+    one = networks.MLP(2, 1, (3,))
+    cases: list[tuple[Conditional, Tensor]] = [
+        (likelihoods.Bernoulli(one, (1,)), (some < 0.8).float()),
+        (likelihoods.Poisson(one, (1,)), (9 * some).round()),
+        (likelihoods.GaussianMixture(one, (1,), spike=True), SPIKE * (some < 0.8)),
+        (likelihoods.Ordinal(one, (1,), bins=4), (3 * some).round() / 3),
+        (likelihoods.LowRankCategorical(one, (1,), categories=5), (4 * some).round()),
+    ]
+    for part, x in cases:
+        gone = x.clone()
+        gone[15:] = torch.nan
+        ends = []
+        for rows in (gone, x[:15], x):
+            twin = copy.deepcopy(part)
+            with torch.no_grad():
+                twin.start(rows, 40)
+            ends.append(torch.cat([value.flatten() for value in twin.state_dict().values()]))
+        close(ends[0], ends[1], 1e-6, what=type(part).__name__)
+        assert not torch.equal(ends[0], ends[2]), f"{type(part).__name__}: the case does not tell"
+
+    class Sees(ELBO):
+        def start(self, x: Tensor, rows: int) -> None:
+            self.gaps = x.isnan().sum(0)
+
+    schema = Schema(name="x", layout="table", shape=(3,), values="real", columns=("a", "b", "c"))
+    objective, rows = Sees(), Rows(Dataset(torch.where(SEEN, X, torch.nan), schema))
+    optimise(recipes.vae((3,), 1, likelihood="gaussian")[0], objective, rows, None, Settings(epochs=1, compile="off"))
+    assert objective.gaps.tolist() == (~SEEN).sum(0).tolist(), "what parts begin from"

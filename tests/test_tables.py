@@ -223,7 +223,7 @@ def test_values_that_hide_themselves_are_filled_where_they_lie(tmp_path: Path) -
     gone = np.zeros_like(truth, dtype=bool)
     gone[:, 0] = truth[:, 0] > 0
     x = np.where(gone, np.nan, truth)
-    how = {"hidden": "", "latent_dim": 2, "epochs": 150, "lr": 0.01, "progress": "off", "threads": 1}
+    how = {"hidden": "", "latent_dim": 2, "epochs": 600, "lr": 0.01, "progress": "off", "threads": 1}
     off = {}
     for name, options in {
         "at random": {"recipe": "miwae-missing"},
@@ -235,7 +235,7 @@ def test_values_that_hide_themselves_are_filled_where_they_lie(tmp_path: Path) -
         assert (filled[~gone] == x[~gone]).all()
     assert run.model.missingness.slope[0] > 0
     assert off["at random"] < -0.15, "the case does not tell"
-    # higher than at random, and nearer: how far is not asserted, for so short a training overshoots
+    # it has not come all the way yet
     assert off["self-masking"] > off["at random"] + 0.5, off
     assert abs(off["self-masking"]) < abs(off["at random"]), off
     run.save(tmp_path / "hidden.safetensors")

@@ -31,7 +31,10 @@ class Conditional(Part, ABC):
         """Return p(y | given): batch shape that of the rows given, event shape that of one y."""
 
     def start(self, x: Tensor, rows: int) -> None:
-        """Set what is best set from data, once before training: from some rows x (B, *X) of `rows` in all."""
+        """Set what is best set from data, once before training: from some rows x (B, *X) of `rows` in all.
+
+        NaN stands where nothing was observed: what is set must not take a gap for a value.
+        """
 
     updates: bool = False  # True where update() has something to do
     couples_rows: bool = False  # True where it then reads all rows of the batch together

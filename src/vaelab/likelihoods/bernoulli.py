@@ -35,7 +35,7 @@ class Bernoulli(Likelihood):
         With `centred` False it begins where its weights are, as papers that say how they set them have it.
         """
         if self.centred and x.shape[1:] == self.shape and isinstance(self.network, MLP):
-            share = (x.double().sum(0) + 0.5) / (len(x) + 1)
+            share = (x.double().nansum(0) + 0.5) / ((~x.isnan()).sum(0) + 1)
             last: Any = self.network.layers[-1]
             last.bias.add_(share.logit().flatten())
 

@@ -43,7 +43,8 @@ class Counts(Likelihood):
         """
         if x.shape[1:] != self.shape:
             return
-        self.log_unit.copy_(x.double().mean(0).clamp(min=HALF / len(x)).log())
+        mean = x.double().nanmean(0).nan_to_num(1.0)  # of an entry that no row has
+        self.log_unit.copy_(mean.clamp(min=HALF / len(x)).log())
 
     def log_mean(self, raw: Tensor) -> Tensor:
         """Return log m, (*lead, *shape), for what the network says."""

@@ -52,7 +52,7 @@ class GaussianMixture(Likelihood):
     def start(self, x: Tensor, rows: int) -> None:
         """Set the odds of the spike to those of the training rows."""
         if self.log_odds is not None and x.shape[1:] == self.shape:
-            self.log_odds.copy_(torch.logit(((x == SPIKE).double().sum(0) + 0.5) / (len(x) + 1)))
+            self.log_odds.copy_(torch.logit(((x == SPIKE).double().sum(0) + 0.5) / ((~x.isnan()).sum(0) + 1)))
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(x | z) for z of shape (*lead, Z)."""

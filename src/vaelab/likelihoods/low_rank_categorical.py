@@ -43,7 +43,7 @@ class LowRankCategorical(Likelihood):
     def start(self, x: Tensor, rows: int) -> None:
         """Set b to the log-share of each category, with half a row in each."""
         if x.shape[1:] == self.shape:
-            share = torch.bincount(x.flatten().long(), minlength=self.categories).double() + 0.5
+            share = torch.bincount(x[~x.isnan()].long(), minlength=self.categories).double() + 0.5
             self.bias.copy_((share / share.sum()).log())
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:

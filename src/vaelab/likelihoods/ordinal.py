@@ -52,8 +52,8 @@ class Ordinal(Likelihood):
         """Set the thresholds of each entry to the logits of its cumulative shares, with half a row in each bin."""
         if x.shape[1:] != self.shape:
             return
-        k = (x * (self.bins - 1)).round().long().clamp(0, self.bins - 1)
-        share = nn.functional.one_hot(k, self.bins).double().sum(0) + 0.5
+        k = (x.nan_to_num() * (self.bins - 1)).round().long().clamp(0, self.bins - 1)
+        share = (nn.functional.one_hot(k, self.bins) * ~x.isnan().unsqueeze(-1)).double().sum(0) + 0.5
         t = torch.logit((share.cumsum(-1) / share.sum(-1, keepdim=True))[..., :-1])
         self.first.copy_(t[..., 0])
         self.log_steps.copy_((t.diff() - NARROWEST).clamp(min=NARROWEST).log())

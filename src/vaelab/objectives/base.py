@@ -50,7 +50,7 @@ class Objective(Part, ABC):
                 raise UsageError(f"{type(self).__name__}: {name} must be {expected}, got {got!r}.")
 
     def start(self, x: Tensor, rows: int) -> None:
-        """Learn what is known before training: some rows x (B, *X), and that there are `rows` of them in all."""
+        """Learn what is known before training: some rows x (B, *X), NaN in gaps, of `rows` in all."""
 
     def owners(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each owner; no parameter may have two."""

@@ -126,9 +126,10 @@ class Similarity(BoundObjective):
 
     def start(self, x: Tensor, rows: int) -> None:
         """Take the range of the pixels from these rows."""
-        if x.max() > x.min():
-            self.low.copy_(x.min())
-            self.high.copy_(x.max())
+        seen = x[~x.isnan()]
+        if seen.max() > seen.min():
+            self.low.copy_(seen.min())
+            self.high.copy_(seen.max())
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return what is maximised, (B,); not a bound on log p(x)."""

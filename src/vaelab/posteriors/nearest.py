@@ -77,7 +77,7 @@ class Nearest(Amortized):
         """Put the codes on encoded pieces of these rows, evenly spaced among them, as far as they go."""
         if getattr(self.network, "condition", 0):
             return
-        put_on(self.codebook, self.network(x).reshape(-1, self.codebook.shape[1]))
+        put_on(self.codebook, self.network(x.nan_to_num()).reshape(-1, self.codebook.shape[1]))
         if self.ema:
             self.total.copy_(self.codebook)
             self.count.fill_(1)

@@ -87,7 +87,7 @@ class ResidualNearest(Amortized):
         """Put the codes of each level on what the levels before leave of these rows, evenly spaced among them."""
         if getattr(self.network, "condition", 0):
             return
-        left = self.network(x)
+        left = self.network(x.nan_to_num())
         for book in self.codebook:
             put_on(book, left)
             left = left - book[nearest(left, book)]

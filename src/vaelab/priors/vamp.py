@@ -71,7 +71,7 @@ class Vamp(Conditional):
     @torch.no_grad()
     def start(self, x: Tensor, rows: int) -> None:
         """Put the pseudo-inputs on the first of these rows, what is left over evenly within their range."""
-        x = torch.nan_to_num(x)
+        x = x.nan_to_num()
         self.low.copy_(x.amin(0))
         self.high.copy_(x.amax(0))
         some = min(len(x), self.components)

@@ -133,9 +133,10 @@ class _Run:
         """Let parts and objective start from data, then from weights."""
         if self.train.store is None:
             pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
-            x = self.train.drawn(self.settings.seed).at(pick).x
+            some = self.train.drawn(self.settings.seed).at(pick)
         else:  # in random order already
-            x = self.train.first(START).drawn(self.settings.seed).at(slice(None)).x
+            some = self.train.first(START).drawn(self.settings.seed).at(slice(None))
+        x = some.x if some.observed is None else torch.where(some.observed, some.x, torch.nan)
         with torch.no_grad():
             for part in [*self.model.modules(), self.objective]:
                 if isinstance(part, (Conditional, Objective)):
