@@ -89,7 +89,7 @@ class Compiled:
 
         # torch counts the graphs of one code object, and gives up after eight: this one is of this model alone
         whole.__code__ = whole.__code__.replace()
-        self.whole = torch.compile(whole, fullgraph=True, dynamic=False, options={"guard_filter_fn": _may_change})
+        self.whole = torch.compile(whole, fullgraph=True, dynamic=False)
 
     def first(self, batch: Batch, numbers: Recorded, step: int, expected: Step) -> Step:
         """Compile; raise where that fails, or where the losses are not those `expected` of the same numbers."""
@@ -118,11 +118,6 @@ class Compiled:
         # a number would be compiled in; a tensor is handed in, of 64 bits as the number has them
         losses, gradients, norms, summary = self.whole(batch, numbers, torch.tensor(step, dtype=torch.float64))
         return Step(losses, gradients, norms, summary, numbers=numbers)
-
-
-def _may_change(guards: Sequence[Any]) -> list[bool]:
-    """Tell for what a graph is checked at every call: not for what a run leaves alone, globals and hooks of modules."""
-    return [not (one.name.startswith("G[") or one.guard_type == "EMPTY_NN_MODULE_HOOKS_DICT") for one in guards]
 
 
 def pays(settings: Settings, rows: int, device: torch.device) -> bool:
