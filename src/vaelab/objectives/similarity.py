@@ -127,7 +127,7 @@ class Similarity(BoundObjective):
     def start(self, x: Tensor, rows: int) -> None:
         """Take the range of the pixels from these rows."""
         seen = x[~x.isnan()]
-        if seen.max() > seen.min():
+        if len(seen) and seen.max() > seen.min():
             self.low.copy_(seen.min())
             self.high.copy_(seen.max())
 
