@@ -21,10 +21,9 @@ def classify(model: nn.Module, data: Dataset, *, seed: int = 0) -> Tensor:
     if not isinstance(model, SemiSupervised):
         raise UsageError(f"a {type(model).__name__} knows no classes. Train with --recipe m2.")
     rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
+    some = at_once(model, data.schema.dims, most=BLOCK)
     with inference(model):
-        return torch.cat(
-            [model.classify(batch.x).probs for batch in rows.in_order(at_once(model, data.schema.dims, most=BLOCK))]
-        )
+        return torch.cat([model.classify(batch.x).probs for batch in rows.in_order(some)])
 
 
 def accuracy(model: nn.Module, data: Dataset, *, seed: int = 0) -> Estimate | None:

@@ -14,7 +14,7 @@ from ..models import Model
 from ..noise import Noise, stream
 from ..part import inference
 
-BLOCK = 4096  # rows in one pass
+BLOCK = 4096  # rows in one pass, at most
 
 
 def generate_blocks(

@@ -19,7 +19,7 @@ from ..part import evaluating, inference
 from ..training import Rows
 from ..training.schedules import learning_rate
 
-BLOCK = 1024  # rows in one pass
+BLOCK = 1024  # rows in one pass, at most
 ENOUGH = 50_000  # codes to fit to, as far as 50 draws for each row give them
 SET_APART = 10  # one row in so many: their codes decide which parameters are kept
 START = 2000  # rows that a prior may start from
