@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -51,7 +53,9 @@ class Spoils(ELBO):
 
 
 def normalising() -> nn.Module:
-    return nn.Sequential(nn.BatchNorm1d(3), Linear(3, 4))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.BatchNorm1d(3), Linear(3, 4))
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -89,9 +93,33 @@ def a_bad_step_is_undone() -> None:
 def bad_steps_in_a_row_go_back_to_the_last_good_state_at_half_the_rate() -> None:
     train = real_rows(normal(13, 3, seed=5))
     objective = Spoils(set(range(4, 9)))
-    history = optimise(small(train), objective, train, None, Settings(**{**vars(SETTINGS), "epochs": 4}))
+    history = optimise(small(train), objective, train, None, replace(SETTINGS, epochs=4))
     assert history.halvings == 1
     assert same(objective.seen[9], objective.seen[3]), "not the state at the end of the first epoch"
+
+
+@check
+def a_run_ends_with_the_mean_of_its_weights() -> None:
+    """sum_i theta_i (t_i^16 - t_(i-1)^16) / T^16, the t_i every tenth step and each end of an epoch of three steps."""
+    train = real_rows(normal(13, 3, seed=5))
+    for epochs in (1, 2, 15):
+        settings, ends, seen = replace(SETTINGS, epochs=epochs), [], []
+        for average in (True, False):
+            model, objective = small(train, normalising()), Spoils(set())
+            optimise(model, objective, train, None, replace(settings, average=average))
+            ends.append(model.state_dict())
+            seen.append(objective.seen)
+        assert all(map(same, *seen)), "the mean changed what was trained"
+        mean, last = ends
+        path, steps = [*seen[0], last], 3 * epochs
+        times = [0, *(t for t in range(1, steps + 1) if t % 10 == 0 or t % 3 == 0)]
+        share = [(b / steps) ** 16 - (a / steps) ** 16 for a, b in pairwise(times)]
+        for name, value in mean.items():
+            if value.is_floating_point():
+                expected = sum(w * path[t][name] for w, t in zip(share, times[1:]))
+                assert torch.allclose(value, torch.as_tensor(expected), rtol=1e-12, atol=1e-14), name
+            else:
+                assert torch.equal(value, last[name]), name
 
 
 @check

@@ -40,7 +40,7 @@ def test_a_step_by_hand(optimiser: str, epsilon: float) -> None:
     x = np.random.default_rng(0).random((11, 3))
     model = recipes.vae((3,), 2, hidden=(5,), likelihood="gaussian:scale=0.5")[0].double()
     settings = Settings(optimiser=optimiser, epsilon=epsilon, weight_decay=0.1, lr=0.02, lr_warmup=0, decay="none",
-                        epochs=2, batch_size=11, seed=0)  # fmt: skip
+                        average=False, epochs=2, batch_size=11, seed=0)  # fmt: skip
     seen: list[list[torch.Tensor]] = [[p.detach().clone() for p in model.parameters()]]
     slopes: list[list[torch.Tensor]] = []
 

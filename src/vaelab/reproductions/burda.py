@@ -109,7 +109,7 @@ def cell(layers: int, objective: str, k: int) -> Build:
         with torch.no_grad():
             share = x.double().flatten(1).mean(0).clamp(0.001, 0.999)
             last.bias.copy_(torch.logit(share))
-        return model, made, Settings(batch_size=20, lr=1e-3, epsilon=1e-4, decay="staged", lr_warmup=0)
+        return model, made, Settings(batch_size=20, lr=1e-3, epsilon=1e-4, decay="staged", lr_warmup=0, average=False)
 
     return build
 

@@ -60,7 +60,9 @@ def as_published(objective: Callable[[], Objective], latents: int, hidden: int, 
     def build(train: Rows) -> tuple[nn.Module, Objective, Settings]:
         prior = 1 / len(train)
         # not compiled: a curve that goes on is then one that never ended, to the last bit
-        settings = Settings(optimiser="adagrad", decay="none", lr_warmup=0, weight_decay=prior, compile="off")
+        settings = Settings(
+            optimiser="adagrad", decay="none", lr_warmup=0, weight_decay=prior, average=False, compile="off"
+        )
         return model(tuple(train.data.shape[1:]), latents, hidden, binary=binary), objective(), settings
 
     return build

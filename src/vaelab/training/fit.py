@@ -17,6 +17,7 @@ from ..memory import keep_freed_memory
 from ..models import Model
 from ..noise import Given, Noise, Recorded, stream
 from ..objectives import Objective
+from .average import EVERY, Average
 from .checkpoint import from_bytes, to_bytes
 from .distributed import ALONE, Ranks, refuse_coupled
 from .rows import Batch, Rows, steps_per_epoch
@@ -44,11 +45,12 @@ def optimise(
 ) -> History:
     """Train `model` in place and return the history.
 
-    With validation rows the weights that end in the model are those of the best validation bound at beta = 1; without,
-    the last ones. Ctrl-C ends the loop as if its time were up. A step whose loss is not finite or diverging is undone;
-    after five in a row the run goes back to its last good state, at half the learning rate. Raises TrainingError when
-    three halvings did not help, the model then left as it would be at the end. `ranks` are the processes that train it
-    together, each with all of the rows. `initial` are weights by name to start from; others start as they are.
+    What is judged, reported and kept are the weights' mean (`Average`), unless `settings.average` is False: with
+    validation rows that of the best validation bound at beta = 1; without, the last one. Ctrl-C ends the loop as if its
+    time were up. A step whose loss is not finite or diverging is undone; after five in a row the run goes back to its
+    last good state, at half the learning rate. Raises TrainingError when three halvings did not help, the model then
+    left as it would be at the end. `ranks` are the processes that train it together, each with all of the rows.
+    `initial` are weights by name to start from; others start as they are.
     """
     settings = settings or Settings()
     keep_freed_memory()
@@ -118,6 +120,7 @@ class _Run:
         self.epochs = settings.planned_epochs(len(train))
         steps = self.epochs and self.epochs * steps_per_epoch(len(train), settings.batch_size)
         self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
+        self.average = Average()
         kept = None if keeper is None else keeper.restore()
         if kept is None:
             self._begin(initial or {})
@@ -240,6 +243,8 @@ class _Run:
         for part in self.updating:
             assert made.terms is not None
             part.update(made.terms)
+        if settings.average and state.step % EVERY == 0:
+            self.average.add(self.model, state.step)
         state.bad_in_a_row = 0
         return total
 
@@ -288,7 +293,7 @@ class _Run:
                 "not help. Try a lower learning rate (--lr), --clip 1000, or look at the rows."
             )
         assert state.good is not None
-        put_back(state.good, self.model, self.objective, self.optimisers)
+        self._go_back(state.good)
         history.halvings += 1
         state.rate /= 2
         state.bad_in_a_row = 0
@@ -316,28 +321,36 @@ class _Run:
         record: dict[str, Any] = {"epoch": epoch, "step": self.state.step, "seconds": self.seconds, "loss": loss}
         record["progress"] = min(1.0, self.progress)
         better = sound = loss is not None  # an epoch without a step is no candidate
-        if self.valid is not None:
-            self.model.eval()
-            weighed = self.objective.samples if self.objective.weighs else 0
-            judged = validation_bound(
-                self.model, self.valid, seed=self.settings.seed, weighed=weighed, ranks=self.ranks
-            )
-            self.model.train()
-            record |= judged._asdict()
-            sound &= math.isfinite(judged.bound)
-            better = sound and (self.history.best is None or judged.bound > self.history.best["bound"])
-        if better:
-            self.history.best = record
+        if sound and self.settings.average:
+            self.average.add(self.model, self.state.step)
+        with self.average.within(self.model):
             if self.valid is not None:
-                self.state.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+                self.model.eval()
+                weighed = self.objective.samples if self.objective.weighs else 0
+                judged = validation_bound(
+                    self.model, self.valid, seed=self.settings.seed, weighed=weighed, ranks=self.ranks
+                )
+                self.model.train()
+                record |= judged._asdict()
+                sound &= math.isfinite(judged.bound)
+                better = sound and (self.history.best is None or judged.bound > self.history.best["bound"])
+            if better:
+                self.history.best = record
+                if self.valid is not None:
+                    self.state.best = copied(dict(self.model.state_dict()))
+            self.history.records.append(record)
+            self.report(record, self.history)
         if sound and not self.state.bad_in_a_row:
             self.state.good = copied(self._snapshot())
-        self.history.records.append(record)
-        self.report(record, self.history)
         return better
 
     def _snapshot(self) -> Tree:
-        return snapshot(self.model, self.objective, self.optimisers)
+        return {**snapshot(self.model, self.objective, self.optimisers), "average": vars(self.average)}
+
+    def _go_back(self, tree: Tree) -> None:
+        """Make weights, optimisers and average what they were at `_snapshot`."""
+        put_back(tree, self.model, self.objective, self.optimisers)
+        self.average = Average(**copied(tree["average"]))
 
     def _capture(self) -> Tree:
         """Return everything that the next step depends on; not copied."""
@@ -347,7 +360,7 @@ class _Run:
 
     def _restore(self, kept: Tree) -> None:
         """Go on from what `_capture` returned."""
-        put_back(kept["now"], self.model, self.objective, self.optimisers)
+        self._go_back(kept["now"])
         steps = self.state.total_steps
         self.state = State.of(kept["state"])
         begun, here = kept["noise"]["device"], self.train.device.type
@@ -360,9 +373,11 @@ class _Run:
             self.state.total_steps = steps  # --epochs may be another now
 
     def close(self) -> None:
-        """Leave the model with its best weights, without gradients, ready for use."""
-        if self.state.best is not None:
-            self.model.load_state_dict(self.state.best)
+        """Leave the model with its best weights, else their mean, without gradients, ready for use."""
+        if self.settings.average:
+            self.average.add(self.model, self.state.step)
+        if weights := self.state.best or self.average.weights:
+            self.model.load_state_dict(weights)
         for parameter in self.model.parameters():
             parameter.grad = None
         self.model.eval()

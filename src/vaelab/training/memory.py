@@ -14,9 +14,7 @@ from ..noise import Noise
 from ..part import evaluating
 from .rows import Rows
 
-COPIES = (
-    7  # of the weights, beside themselves: gradients, two moments, the best, and the last good state with its moments
-)
+COPIES = 9  # of the weights, beside them: gradients, two moments, mean, best; the last good state, its moments and mean
 PROBE = 2  # rows
 CONTROL_GROUPS = (  # version 2, version 1
     ("memory.max", "memory.current"),

@@ -23,9 +23,9 @@ class Settings:
     """How long and how fast: `epochs` or `minutes` (else about 20,000 steps), batch size, the rate and its schedule.
 
     `optimiser` is "adam", whose denominator gets `epsilon`, or "adagrad". A `weight_decay` of 1 / rows is the prior
-    N(0, I) on the weights. `compile` makes one graph of a step: "on", "off", or "auto", where the run is long enough
-    to earn it back. Training stops early after `patience` reports without a better validation bound; there are at most
-    about 200.
+    N(0, I) on the weights. With `average` a run is judged by, and ends with, the mean of its weights. `compile` makes
+    one graph of a step: "on", "off", or "auto", where the run is long enough to earn it back. Training stops early
+    after `patience` reports without a better validation bound; there are at most about 200.
     """
 
     epochs: int | None = None
@@ -38,6 +38,7 @@ class Settings:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip: float | None = None
+    average: bool = True
     patience: int = 20
     seed: int = 0
     compile: str = "off"
