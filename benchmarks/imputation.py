@@ -87,7 +87,7 @@ def error(truth: pl.DataFrame, filled: pl.DataFrame, gone: Array) -> float:
             wrong = 1 - column.drop_nulls().value_counts()["count"].max() / column.count()
             each.append((right != said).mean() / wrong)
         else:
-            each.append(((right - said) ** 2).mean() / column.var(ddof=0))
+            each.append(((right - said) ** 2).mean() / (column.var(ddof=0) or 1))
     return float(np.sqrt(np.mean(each)))
 
 

@@ -1,7 +1,6 @@
-"""Train ours with its defaults until its validation bound is that of pythae: `python ours_bound.py FOLDER BOUND EPOCHS`
+"""Train ours with its defaults until its validation bound is that of pythae: `python ours_bound.py FOLDER BOUND SEED`
 
-EPOCHS = 0 leaves the length of the run to the default too, and with it how fast the learning rate falls. Prints the
-seconds of the processor from the start of this process, imports and compiling by child processes included.
+Prints the seconds of the processor from the start of this process, imports and compiling by child processes included.
 """
 
 import json
@@ -17,7 +16,7 @@ class Reached(Exception):
     """The bound was reached."""
 
 
-folder, bound, epochs = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+folder, bound, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 
 
 def seconds():
@@ -33,9 +32,7 @@ def look(record, history):
 
 
 rows = np.load(f"{folder}/train.npy")
-options = {"validation": f"{folder}/validation.npy", "latent_dim": 20, "hidden": "500", "threads": 1}
-if epochs:
-    options["epochs"] = epochs
+options = {"validation": f"{folder}/validation.npy", "latent_dim": 20, "hidden": "500", "threads": 1, "seed": seed}
 try:
     plan_run(rows, **options).run(look)
 except Reached:
