@@ -116,7 +116,7 @@ def numbers(kind: str, *spans: tuple[int, int]) -> list[str]:
 
 
 DEMANDED = [
-    *numbers("C", (1, 27), (29, 29), (31, 32), (41, 53), (58, 58), (60, 63)),
+    *numbers("C", (1, 29), (31, 32), (41, 53), (58, 58), (60, 63)),
     *numbers("I", (1, 12)),
     *numbers("L", (1, 23)),
     *numbers("F", (1, 19)),

@@ -26,6 +26,7 @@ from .known import KNOWN, binarized, open_known
 from .large import large_array
 from .large_text import TextColumns, is_large
 from .reading import Reading
+from .room import check_room, room_for_array, room_for_parquet, room_for_text
 from .schema import Schema
 from .spill import ParquetCells, Spill
 from .stored import Cache
@@ -162,6 +163,8 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
         asked.only("parquet files", "tables", "tables and arrays")
         how = (asked.columns, asked.drop, asked.kinds)
         spill = None if asked.cache is None else Spill(asked.cache, path, *how)
+        if spill is None or asked.schema is not None:
+            check_room(path, room_for_parquet(path))
         return _open_cells(stem(path), ParquetCells(path, asked.reading), asked, spill)
     if TABLE_NAME.search(lower):
         asked.only("tables", "tables", "text tables", "tables and arrays")
@@ -172,6 +175,7 @@ def _open_path(source: str | Path, asked: Asked) -> Dataset:
                 data = _open_cells(stem(path), cells, asked, Spill(asked.cache, path, *how))
             return replace(data, notes=(*columns.notes, *data.notes))
         declared: dict[str, Kind] = {}
+        check_room(path, room_for_text(path))
         if ".arff" in lower:
             frame, notes, declared = read_arff(path, asked.reading)
         else:
@@ -202,6 +206,7 @@ def _open_array_file(path: Path, key: str | None, asked: Asked) -> Dataset:
         large = large_array(asked.cache, path, name, given, inf_as_missing=missing)
         if large is not None:
             return large
+    check_room(path, room_for_array(path))
     x = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     return array_dataset(name, x, asked.schema, given, inf_as_missing=missing)
 

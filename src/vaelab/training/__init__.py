@@ -3,7 +3,7 @@
 from .augment import Augment
 from .distributed import ALONE, Ranks
 from .fit import optimise, rehearse, time_per_step
-from .memory import check_memory
+from .fits import check_memory
 from .progress import Progress
 from .rows import Batch, Rows, steps_per_epoch
 from .settings import Settings

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EnvironmentFault
+from ..memory import free_bytes, gigabytes
 from ..models import Model
 from ..noise import Noise
 from ..part import evaluating
@@ -16,10 +16,6 @@ from .rows import Rows
 
 COPIES = 9  # of the weights, beside them: gradients, two moments, mean, best; the last good state, its moments and mean
 PROBE = 2  # rows
-CONTROL_GROUPS = (  # version 2, version 1
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
 
 
 def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batch_size: int) -> None:
@@ -40,9 +36,9 @@ def check_memory(model: nn.Module, probe: Rows, samples: int, *, rows: int, batc
         f"a batch of {batch:,} rows": int(batch * per_row),
     }
     if (total := sum(need.values())) > free:
-        parts = ", ".join(f"{what} {_gigabytes(size)}" for what, size in need.items())
+        parts = ", ".join(f"{what} {gigabytes(size)}" for what, size in need.items())
         raise EnvironmentFault(
-            f"training needs at least {_gigabytes(total)} of memory ({parts}); {_gigabytes(free)} are free on "
+            f"training needs at least {gigabytes(total)} of memory ({parts}); {gigabytes(free)} are free on "
             f"{probe.device.type}. Use a smaller --batch-size or --hidden, fewer rows, or close other programs."
         )
 
@@ -67,41 +63,3 @@ def kept_for_backward(model: nn.Module, rows: Rows, samples: int) -> float:
         _ = terms.log_px if terms.log_qz is None else terms.log_w
         size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     return size / len(few)
-
-
-def free_bytes(device: torch.device, root: Path = Path("/")) -> int | None:
-    """Return how much memory is free: on the accelerator, else of the machine and of this process's control group."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if device.type != "cpu":
-        return None
-    limits = []
-    for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        group = root / "sys/fs/cgroup"
-        limit, now = _lines(group / most), _lines(group / used)
-        if limit and now and limit[0].isdigit():
-            limits.append(int(limit[0]) - int(now[0]) + _reclaimable(group / most))
-    return min(limits, default=None)
-
-
-def _reclaimable(limit: Path) -> int:
-    """Return the cached files that count as used, but are given up when memory is short."""
-    fields = dict(line.split()[:2] for line in _lines(limit.with_name("memory.stat")))
-    return int(fields.get("inactive_file", 0))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size > 1e8 else f"{size / 1e6:.1f} MB"
