@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from unittest.mock import patch
 
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
 from exact import check, close, f64
-from vaelab import ELBO, likelihoods, networks, posteriors, priors, recipes
+from vaelab import ELBO, Run, likelihoods, networks, posteriors, priors, recipes, train
 from vaelab.conditional import Conditional
 from vaelab.data import Dataset, Schema
 from vaelab.data.fields import SPIKE
+from vaelab.evaluation import inference_gaps
+from vaelab.evaluation.annealed import annealed_rows
 from vaelab.missingness import SelfMasking
 from vaelab.models import VAE
 from vaelab.noise import Noise
 from vaelab.objectives import iwae
 from vaelab.training import Rows, Settings, optimise
-from vaelab.use import expected, impute
+from vaelab.use import classify, expected, impute
 
 W, M, SIGMA = f64([1.2, -0.7, 0.5]), f64([0.3, -0.2, 0.1]), 0.6
 SLOPE, INTERCEPT = f64([2.0, -1.5, 0.0]), f64([-0.5, 0.4, -1.0])
@@ -161,3 +166,42 @@ def a_gap_is_no_value_where_parts_begin() -> None:
     objective, rows = Sees(), Rows(Dataset(torch.where(SEEN, X, torch.nan), schema))
     optimise(recipes.vae((3,), 1, likelihood="gaussian")[0], objective, rows, None, Settings(epochs=1, compile="off"))
     assert objective.gaps.tolist() == (~SEEN).sum(0).tolist(), "what parts begin from"
+
+
+@check
+def every_encoder_is_told_of_gaps() -> None:
+    """No encoder of mixed columns reads a number for one that is missing: none of these rows is 0, no class is 0."""
+    number = Noise.seeded(4).normal((30, 1), torch.zeros(1)).double().numpy()
+    table = pl.DataFrame({"a": number[:, 0], "b": ["x", "y", "z"] * 10, "c": ["u", "v"] * 15})
+    table = table.with_columns(pl.when(pl.int_range(30) % 4 == 1).then(None).otherwise("a").alias("a"))
+    read: list[Tensor] = []
+    plain = networks.Typed.forward
+
+    def watched(self: networks.Typed, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        read.append(x[..., 0])
+        return plain(self, x, condition)
+
+    quick = {"epochs": 1, "hidden": "4", "latent_dim": 2, "progress": "off", "validation": 0, "labels": "c"}
+    verbs: dict[str, Callable[[Run], object]] = {
+        "train": lambda run: None,
+        "encode": lambda run: run.encode(),
+        "score": lambda run: run.score(samples=2),
+    }
+    own: dict[str, dict[str, Callable[[Run], object]]] = {
+        "vae": {
+            "anneal": lambda run: annealed_rows(
+                run.model, Rows(run.data()[0]), temperatures=2, chains=1, start="posterior"
+            ),
+            "gaps": lambda run: inference_gaps(run.model, Rows(run.data()[0]), most=4, temperatures=2, chains=2),
+        },
+        "m2": {"classify": lambda run: classify(run.model, run.data()[0])},
+    }
+    with patch.object(networks.Typed, "forward", watched):
+        for recipe in ("vae", "hierarchical", "ladder", "m2", "wake-sleep", "monte-carlo-em"):
+            read.clear()
+            run = train(table, recipe=recipe, **quick)
+            for name, verb in (verbs | own.get(recipe, {})).items():
+                verb(run)
+                assert any(bool(x.isnan().any()) for x in read), f"{recipe}, {name}: the case does not tell"
+                assert not any(bool((x == 0).any()) for x in read), f"{recipe}, {name}: a gap was read as 0"
+                read.clear()

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import correlate
 
 from oracles import F64, close, noise
-from vaelab import likelihoods, posteriors, priors
+from vaelab import likelihoods, posteriors, priors, recipes
 from vaelab.errors import UsageError
 from vaelab.models import VAE
 from vaelab.networks import MLP
@@ -107,3 +107,6 @@ def test_the_objective_by_hand_masks_and_refusals() -> None:
     wordy = VAE(prior=m.prior, posterior=m.posterior, likelihood=categories.double())
     with pytest.raises(UsageError, match="categories have no mean"):
         objective(wordy, torch.zeros_like(x), noise=noise(), step=0)
+    mixed, goal = recipes.vae_gan((2,), 2, likelihood="columns:kinds=gaussian+categorical=3", hidden=(3,))
+    with pytest.raises(UsageError, match="categories have no mean"):
+        goal(mixed, torch.zeros(4, 2), noise=noise(), step=0)

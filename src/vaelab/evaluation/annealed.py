@@ -192,7 +192,7 @@ def _bridge(model: VAE, batch: Batch, start: str, leapfrog: int) -> tuple[Bridge
     condition = None if batch.condition is None else batch.condition.to(like)
     p = at_rows(model.prior_at(condition), len(x))
     _refuse(p, "prior")
-    q = model.posterior(x, condition) if start == "posterior" else p
+    q = model.posterior_at(x, observed, condition) if start == "posterior" else p
     if start == "posterior" and not comparable_anywhere(q, p):
         raise UsageError(f"q(z | x) is a {type(q).__name__}: annealing cannot start from it. Start from the prior.")
     x, observed, condition = plain(x), plain(observed), plain(condition)

@@ -162,7 +162,7 @@ def _parts(model: VAE, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Distri
     x = x if observed is None else torch.where(observed, x, 0)
     condition = None if batch.condition is None else batch.condition.to(like)
     with torch.no_grad():
-        q = model.posterior(x, condition)
+        q = model.posterior_at(x, observed, condition)
 
     def joint(z: Tensor) -> Tensor:
         t = Terms(x, z, q, model.prior_at(condition), model.decode(z, condition), observed)

@@ -14,7 +14,7 @@ from ..noise import Noise
 from ..part import Part
 from ..shapes import Float
 from .terms import Terms
-from .vae import admitted, at_rows, centre, check_rows, fresh_noise
+from .vae import admitted, as_read, at_rows, centre, check_rows, fresh_noise
 
 
 class Chain(Part):
@@ -72,7 +72,7 @@ class Chain(Part):
         noise = noise or fresh_noise(x)
         q: dict[str, Distribution] = {}
         z: dict[str, Tensor] = {}
-        given, beside = x, condition
+        given, beside = as_read(self.posteriors[0], x, observed), condition
         for number, posterior in enumerate(self.posteriors, start=1):
             q[f"z{number}"] = posterior(given, beside)
             given = draw_below(q[f"z{number}"], samples, noise)

@@ -15,7 +15,7 @@ from ..part import Part
 from ..shapes import Float
 from .chain import refuse_stopped
 from .terms import Terms
-from .vae import admitted, at_rows, centre, check_rows, fresh_noise
+from .vae import admitted, as_read, at_rows, centre, check_rows, fresh_noise
 
 NEVER = -1e4  # the log-probability of a class that a label rules out: its exponential is 0, and 0 times it is 0
 
@@ -55,9 +55,9 @@ class SemiSupervised(Part):
         """The number of latent dimensions of z."""
         return int(self.prior.latent_dim)  # type: ignore[arg-type]
 
-    def classify(self, x: Float[Tensor, " B *X"]) -> OneHotCategorical:
-        """Return q(y | x), batch shape (B,)."""
-        return OneHotCategorical(logits=self.classifier(x), validate_args=False)
+    def classify(self, x: Float[Tensor, " B *X"], observed: Tensor | None = None) -> OneHotCategorical:
+        """Return q(y | x), batch shape (B,); x is 0 where it was not observed."""
+        return OneHotCategorical(logits=self.classifier(as_read(self.classifier, x, observed)), validate_args=False)
 
     def terms(
         self,
@@ -72,7 +72,7 @@ class SemiSupervised(Part):
         """Return what `samples` draws of z for each class say about x."""
         x = admitted(x, samples, observed, gradient)
         refuse_stopped(self, gradient)
-        qy = self.classify(x)
+        qy = self.classify(x, observed)
         if condition is not None:
             label = condition.to(qy.logits.dtype)
             known = label.sum(-1, keepdim=True) > 0
@@ -80,7 +80,7 @@ class SemiSupervised(Part):
         count, rows = len(self.classes), len(x)
         unit = torch.eye(count, dtype=qy.logits.dtype, device=x.device)
         y = unit.repeat(samples, 1).unsqueeze(1).expand(samples * count, rows, count)
-        q = self.posterior(x.expand(samples * count, *x.shape), y)
+        q = self.posterior(as_read(self.posterior, x, observed).expand(samples * count, *x.shape), y)
         z = draw_below(q, samples * count, noise or fresh_noise(x))
         z = z.detach() if gradient == "score" else z
         log_weight = qy.log_prob(y) - torch.log(torch.tensor(float(samples), dtype=z.dtype)).to(z.device)

@@ -16,7 +16,7 @@ from ..part import Part
 from ..shapes import Float
 from .chain import refuse_stopped
 from .terms import Terms
-from .vae import admitted, at_rows, centre, check_rows, fresh_noise
+from .vae import admitted, as_read, at_rows, centre, check_rows, fresh_noise
 
 if TYPE_CHECKING:
     from .levels import Level
@@ -78,7 +78,7 @@ class TopDown(Part):
         x = admitted(x, samples, observed, gradient)
         refuse_stopped(self, gradient)
         noise = noise or fresh_noise(x)
-        features = [call(self.encoders[0], x, condition)]
+        features = [call(self.encoders[0], as_read(self.encoders[0], x, observed), condition)]
         for encoder in self.encoders[1:]:
             features.append(encoder(features[-1]))
         q: dict[str, Distribution] = {}

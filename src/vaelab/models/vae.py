@@ -130,7 +130,7 @@ class VAE(Part):
         `reads_missing`), and log p(x | z) leaves them out: whatever stands there never matters.
         """
         x = admitted(x, samples, observed, gradient)
-        q = self.posterior(as_read(self.posterior, x, observed), condition)
+        q = self.posterior_at(x, observed, condition)
         if q.batch_shape != x.shape[:1]:
             raise UsageError(
                 f"{type(self.posterior).__name__} gave q(z | x) at rows {tuple(q.batch_shape)} for x of shape "
@@ -169,6 +169,10 @@ class VAE(Part):
             return t.log_px + t.log_pz
 
         return at
+
+    def posterior_at(self, x: Tensor, observed: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
+        """Return q(z | x) as the encoder gives it, before any refinement; x (B, *X) is 0 where it was not observed."""
+        return self.posterior(as_read(self.posterior, x, observed), condition)
 
     def prior_at(self, condition: Tensor | None = None) -> Distribution:
         """Return p(z), or p(z | condition)."""
@@ -215,11 +219,12 @@ def admitted(x: Tensor, samples: int, observed: Tensor | None, gradient: str) ->
     return x
 
 
-def as_read(posterior: nn.Module, x: Tensor, observed: Tensor | None) -> Tensor:
-    """Return x as an encoder reads it: NaN for what was not observed, if its network tells that from 0."""
-    if observed is None or not getattr(getattr(posterior, "network", None), "reads_missing", False):
+def as_read(encoder: nn.Module, x: Tensor, observed: Tensor | None) -> Tensor:
+    """Return x with 0 for what was not observed; NaN for an encoder that tells the two, by itself or by its network."""
+    if observed is None:
         return x
-    return torch.where(observed, x, torch.nan)
+    tells = any(getattr(part, "reads_missing", False) for part in (encoder, getattr(encoder, "network", None)))
+    return torch.where(observed, x, torch.nan if tells else 0.0)
 
 
 def check_rows(n: int, condition: Tensor | None) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..distributions import draw
 from ..models import Model, Terms
-from ..models.vae import as_read
 from ..noise import Noise
 from ..refinements.metropolis import field, move
 from ..shapes import Float
@@ -68,7 +67,7 @@ class MonteCarloEM(TwoPhases):
         """Return the losses of p and of q at the chains' states, (B,) each, and the terms."""
         vae = self.model(model)
         x = x if observed is None else torch.where(observed, x, 0)
-        q = vae.posterior(as_read(vae.posterior, x, observed), condition)
+        q = vae.posterior_at(x, observed, condition)
         with torch.no_grad():
             z = draw(q, 1, noise)
             if index is None:

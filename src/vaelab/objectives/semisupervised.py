@@ -50,6 +50,6 @@ class SemiSupervised(Objective):
         terms = model.terms(x, samples=self.samples, observed=observed, condition=condition, noise=noise)
         loss = -elbo(terms)
         if condition is not None:
-            log_q = classify(terms.x).logits  # normalised, as torch keeps them
+            log_q = classify(terms.x, observed).logits  # normalised, as torch keeps them
             loss = loss - self.alpha / self.labelled * (condition.to(log_q.dtype) * log_q).sum(-1)
         return {"model": loss}, terms

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from ..distributions import entries
+from ..distributions import Columns, LowRankCategorical, entries
 from ..errors import UsageError
 from ..models import Terms
 from ..shapes import Float
@@ -143,7 +143,9 @@ class Similarity(BoundObjective):
 
 def expected(px: Distribution, observed: Tensor | None, objective: Objective) -> Float[Tensor, "K B *X"]:
     """Return E[x | z], 0 where x was not observed; UsageError where categories have no mean."""
-    if isinstance(entries(px), Categorical):
+    law = entries(px)
+    columns = [entries(d) for d in law.groups] if isinstance(law, Columns) else [law]
+    if any(isinstance(d, (Categorical, LowRankCategorical)) for d in columns):
         raise UsageError(
             f"{type(objective).__name__} compares x with E[x | z], and categories have no mean. "
             "Use another likelihood, or the objective elbo."

@@ -27,7 +27,7 @@ def dreamt(
         x = draw_below(model.decode(z, condition), 1, noise)[0]
         if observed is not None:
             x = torch.where(observed, x, 0)
-    return -model.posterior(x, condition).log_prob(z[0])
+    return -model.posterior_at(x, observed, condition).log_prob(z[0])
 
 
 class TwoPhases(Objective):

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..errors import UsageError
 from ..models import VAE, SemiSupervised
-from ..networks import OneHot
 from ..objectives import Objective
 from ..parts import parse
 from .base import Shape, assemble, dense, recipe
@@ -53,11 +52,11 @@ def m2(
     if len(classes) < 2:
         raise UsageError("recipe m2 needs labels of at least two classes. Add --labels, or use a source that has them.")
     model, _ = assemble(shape, latent_dim, **{**parts, "condition": len(classes), "objective": "elbo"})
-    categories = parse("likelihood", parts["likelihood"]).arguments.get("categories")
-    seen = (*shape, categories) if categories else tuple(shape)
+    px = parse("likelihood", parts["likelihood"])
+    seen = px.part.seen(tuple(shape), **px.arguments)
     classifier = dense(seen, len(classes), parts["hidden"], parts["activation"])
     made = SemiSupervised(
-        classifier=OneHot(classifier, categories) if categories else classifier,
+        classifier=px.part.reader(classifier, **px.arguments),
         prior=model.prior,
         posterior=model.posterior,
         likelihood=model.likelihood,

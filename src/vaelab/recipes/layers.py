@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..models import Chain, Ladder, Residual, TopDown
-from ..networks import Block, Learned, OneHot, Pixels
+from ..networks import Block, Learned, Pixels
 from ..objectives import Objective
 from ..parts import Spec, parse
 from ..posteriors import Gaussian, Nearest, ResidualNearest
@@ -67,13 +67,12 @@ def hierarchical(
     p, q, px = parse("prior", prior), parse("posterior", posterior), parse("likelihood", likelihood)
     if q.part in (Nearest, ResidualNearest):
         raise UsageError(f"recipe hierarchical: the codes of the posterior {q.name} are for one stochastic layer.")
-    categories = px.arguments.get("categories")
-    posteriors, links, below = [], [], (*shape, categories) if categories else shape
+    posteriors, links, below = [], [], px.part.seen(shape, **px.arguments)
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
         beside = 0 if number else condition
         encoder = dense(below, q.part.outputs(size, **q.arguments), widths, activation, beside)
-        encoder = OneHot(encoder, categories) if categories and number == 0 else encoder
+        encoder = encoder if number else px.part.reader(encoder, **px.arguments)
         posteriors.append(q.make(network=encoder, latent_dim=size))
         if number:
             links.append(Gaussian(dense(size, 2 * below[0], tuple(reversed(widths)), activation), below[0]))
@@ -121,13 +120,12 @@ def ladder(
     only_gaussian("ladder", posterior)
     shape, dims = tuple(shape), sizes(latent_dim, 3)
     p, px = parse("prior", prior), parse("likelihood", likelihood)
-    categories = px.arguments.get("categories")
-    encoders, levels, below = [], [], (*shape, categories) if categories else shape
+    encoders, levels, below = [], [], px.part.seen(shape, **px.arguments)
     for number, size in enumerate(dims):
         widths = halved(hidden, number)
         feature = widths[-1] if widths else math.prod(below)
         encoder = dense(below, feature, widths, activation, 0 if number else condition)
-        encoders.append(OneHot(encoder, categories) if categories and number == 0 else encoder)
+        encoders.append(encoder if number else px.part.reader(encoder, **px.arguments))
         evidence = Gaussian(dense(feature, 2 * size, widths[-1:], activation), size)
         above: Any = topmost(p, size, shape, 0) if number + 1 == len(dims) else None
         if above is None:

@@ -23,7 +23,7 @@ def classify(model: nn.Module, data: Dataset, *, seed: int = 0) -> Tensor:
     rows, model = Rows(data, dtype=torch.float64).drawn(seed, shared=True), exact(model)
     some = at_once(model, data.schema.dims, most=BLOCK)
     with inference(model):
-        return torch.cat([model.classify(batch.x).probs for batch in rows.in_order(some)])
+        return torch.cat([model.classify(batch.x, batch.observed).probs for batch in rows.in_order(some)])
 
 
 def accuracy(model: nn.Module, data: Dataset, *, seed: int = 0) -> Estimate | None:
