@@ -57,7 +57,8 @@ class TrainOptions:
     batch_size: int | None = None
     """Rows in a step (default: 100)."""
     lr: float | None = None
-    """Peak learning rate of Adam (default: 0.003), after a short rise and before a cosine decay to 0."""
+    """Peak learning rate of Adam (default: 0.003), after a short rise and before a cosine decay to 0. Judged and
+    kept is the mean of the weights, later ones heavier."""
     decay: str | None = None
     """cosine, staged (eight stages, each three times as long as the one before, down to a tenth) or none."""
     clip: float | None = None
@@ -65,8 +66,8 @@ class TrainOptions:
     patience: int | None = None
     """Reports without a better validation bound before training stops (default: 20)."""
     validation: float | str | None = None
-    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all and keeps the last weights (default: 0.1;
-    0 by recipes that fill gaps)."""
+    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all, to the end (default: 0.1; 0 by recipes that
+    fill gaps)."""
     seed: int = 0
     """Seed of the initial weights, the split, the order and the noise."""
     device: str = "auto"

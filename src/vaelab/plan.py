@@ -66,7 +66,9 @@ class Plan:
         train, validation = self.splits.train, self.splits.validation
         parameters = sum(p.numel() for p in self.model.parameters())
         held = (
-            f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
+            f"{len(validation):,} validation"
+            if validation is not None
+            else "no validation: the weights of the end are kept"
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
         compiled = ", a compiled step" if pays(self.settings, len(train), self.device) else ""
