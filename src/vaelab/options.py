@@ -66,8 +66,8 @@ class TrainOptions:
     patience: int | None = None
     """Reports without a better validation bound before training stops (default: 20)."""
     validation: float | str | None = None
-    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all, to the end (default: 0.1; 0 by recipes that
-    fill gaps)."""
+    """Rows held out: a fraction below 1, a count, or a path; 0 trains on all, to the end (default: 0.1; 0 by recipes
+    that fill gaps)."""
     seed: int = 0
     """Seed of the initial weights, the split, the order and the noise."""
     device: str = "auto"

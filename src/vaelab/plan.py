@@ -66,9 +66,7 @@ class Plan:
         train, validation = self.splits.train, self.splits.validation
         parameters = sum(p.numel() for p in self.model.parameters())
         held = (
-            f"{len(validation):,} validation"
-            if validation is not None
-            else "no validation: the weights of the end are kept"
+            f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
         compiled = ", a compiled step" if pays(self.settings, len(train), self.device) else ""
