@@ -109,7 +109,8 @@ def cell(layers: int, objective: str, k: int) -> Build:
         with torch.no_grad():
             share = x.double().flatten(1).mean(0).clamp(0.001, 0.999)
             last.bias.copy_(torch.logit(share))
-        return model, made, Settings(batch_size=20, lr=1e-3, epsilon=1e-4, decay="staged", lr_warmup=0, average=False)
+        how = Settings(batch_size=20, lr=1e-3, epsilon=1e-4, decay="staged", lr_warmup=0, average=False, compile="auto")
+        return model, made, how
 
     return build
 
