@@ -33,6 +33,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_every_planted_error_fits_its_source() -> None:
+    moved = [e["name"] for e in planted.errors() if (planted.SOURCE / e["file"]).read_text().count(e["old"]) != 1]
+    assert not moved
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_every_planted_error_is_caught() -> None:

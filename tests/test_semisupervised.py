@@ -88,6 +88,13 @@ def test_the_evidence_weighs_the_classes() -> None:
     close(classify(m, dataset(x)).sum(1), np.ones(B))
 
 
+def test_a_gap_is_the_mean_to_a_classifier_of_numbers() -> None:
+    m, x = model(), torch.randn(B, X, dtype=F64)
+    x[:, 3] = 0
+    gone = torch.where(torch.arange(X) == 3, torch.nan, x)
+    assert torch.equal(classify(m, dataset(gone)), classify(m, dataset(x)))
+
+
 def test_as_many_labels_as_asked_evenly_over_the_classes() -> None:
     digits = open_source("digits")
     data, names = labelled_rows(digits, 100, 0)

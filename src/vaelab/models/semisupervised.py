@@ -56,7 +56,8 @@ class SemiSupervised(Part):
         return int(self.prior.latent_dim)  # type: ignore[arg-type]
 
     def classify(self, x: Float[Tensor, " B *X"], observed: Tensor | None = None) -> OneHotCategorical:
-        """Return q(y | x), batch shape (B,); x is 0 where it was not observed."""
+        """Return q(y | x), batch shape (B,); what stands where x was not observed never matters."""
+        x = admitted(x, 1, observed, "pathwise")
         return OneHotCategorical(logits=self.classifier(as_read(self.classifier, x, observed)), validate_args=False)
 
     def terms(

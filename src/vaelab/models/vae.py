@@ -220,11 +220,11 @@ def admitted(x: Tensor, samples: int, observed: Tensor | None, gradient: str) ->
 
 
 def as_read(encoder: nn.Module, x: Tensor, observed: Tensor | None) -> Tensor:
-    """Return x with 0 for what was not observed; NaN for an encoder that tells the two, by itself or by its network."""
-    if observed is None:
+    """Return x as an encoder reads it: NaN for what was not observed, if it or its network tells that from 0."""
+    parts = (encoder, getattr(encoder, "network", None))
+    if observed is None or not any(getattr(part, "reads_missing", False) for part in parts):
         return x
-    tells = any(getattr(part, "reads_missing", False) for part in (encoder, getattr(encoder, "network", None)))
-    return torch.where(observed, x, torch.nan if tells else 0.0)
+    return torch.where(observed, x, torch.nan)
 
 
 def check_rows(n: int, condition: Tensor | None) -> None:
