@@ -169,6 +169,36 @@ def a_gap_is_no_value_where_parts_begin() -> None:
 
 
 @check
+def only_columns_of_real_numbers_hide_themselves() -> None:
+    """log p(s | x) of a mixed table by hand, and the way of its gradient: to the decoder through draws of numbers."""
+    kinds = ("gaussian", "bernoulli", "student-t", "categorical=3")
+    px = likelihoods.Columns.pathwise(kinds=kinds)
+    assert px == (0, 2)
+    network = networks.Linear(1, likelihoods.Columns.outputs((4,), kinds=kinds))
+    read = networks.Linear(likelihoods.Columns.seen((4,), kinds=kinds)[0], 2)
+    hiding = SelfMasking((4,), "low", columns=px)
+    table = VAE(
+        prior=priors.Gaussian(1),
+        posterior=posteriors.Gaussian(likelihoods.Columns.reader(read, kinds=kinds), 1),
+        likelihood=likelihoods.Columns(network, (4,), kinds),
+        missingness=hiding,
+    ).double()
+    hiding.raw_slope.data, hiding.intercept.data = f64([0.5, 3.0, -1.0, 3.0]), f64([0.1, -0.4, 0.2, 0.3])
+    x = f64([[0.8, 1.0, 0.3, 2.0], [0.5, 0.0, -0.4, 1.0]])
+    seen = torch.tensor([[False, True, True, False], [True, False, False, True]])
+    terms = table.terms(x, samples=3, observed=seen, noise=Noise.seeded(1))
+    assert terms.filled is not None
+    slope = -f64([math.log1p(math.exp(0.5)), 0.0, math.log1p(math.exp(-1.0)), 0.0])
+    gone = torch.sigmoid(slope * terms.filled + hiding.intercept)
+    by_hand = torch.where(seen, 1 - gone, gone).log().sum(-1)
+    plain = VAE(prior=table.prior, posterior=table.posterior, likelihood=table.likelihood)
+    other = plain.terms(x, samples=3, observed=seen, noise=Noise.seeded(1))
+    close(terms.log_w - other.log_w, by_hand, 1e-12, what="log p(s | x)")
+    (way,) = torch.autograd.grad(by_hand.sum(), network.map.weight)
+    assert way.abs().max() > 0, "no gradient of log p(s | x) reaches the decoder"
+
+
+@check
 def every_encoder_is_told_of_gaps() -> None:
     """No encoder of mixed columns reads a number for one that is missing: none of these rows is 0, no class is 0."""
     number = Noise.seeded(4).normal((30, 1), torch.zeros(1)).double().numpy()

@@ -22,6 +22,7 @@ class SelfMasking(Conditional):
 
     s_i = 1 where entry i is observed. `direction` says what is known of it: "either", or that "high" or "low" values go
     missing (w_i above or below 0). Whether there is such a dependence no data can tell without the rest of the model.
+    Of a table with `columns` these alone may hide themselves, w_i = 0 for others, which go missing by chance.
 
     Shapes: x (*lead, *shape), whole, to masks of the same shape. Ipsen, Mattei & Frellsen 2021, not-MIWAE, section 3.
 
@@ -30,13 +31,21 @@ class SelfMasking(Conditional):
     torch.Size([7])
     """
 
-    def __init__(self, shape: Sequence[int], direction: str = "either") -> None:
+    hides: Tensor
+
+    def __init__(self, shape: Sequence[int], direction: str = "either", columns: Sequence[int] | None = None) -> None:
         super().__init__()
         if direction not in DIRECTIONS:
             raise UsageError(f"SelfMasking: direction is one of {', '.join(DIRECTIONS)}, got {direction!r}.")
+        if columns is not None and not columns:
+            raise UsageError("SelfMasking: no column of this table is a real number whose draws carry a gradient.")
         self.shape, self.direction = tuple(shape), direction
+        self.columns = None if columns is None else tuple(columns)
         self.raw_slope = nn.Parameter(torch.zeros(self.shape))
         self.intercept = nn.Parameter(torch.zeros(self.shape))
+        hides = torch.ones(self.shape) if columns is None else torch.zeros(self.shape)
+        hides[list(columns or ())] = 1
+        self.register_buffer("hides", hides, persistent=False)
 
     def start(self, x: Tensor, rows: int) -> None:
         """Begin at the share of each entry that is missing, whatever its value."""
@@ -46,8 +55,8 @@ class SelfMasking(Conditional):
     def slope(self) -> Float[Tensor, " *X"]:
         """w: by how much the log-odds of going missing rise with the entry, in the model's units."""
         if self.direction == "either":
-            return self.raw_slope
-        return nn.functional.softplus(self.raw_slope) * (1 if self.direction == "high" else -1)
+            return self.raw_slope * self.hides
+        return nn.functional.softplus(self.raw_slope) * (self.hides if self.direction == "high" else -self.hides)
 
     def forward(self, given: Tensor | None = None, condition: Tensor | None = None) -> Distribution:
         """Return p(s | x) for whole rows x (*lead, *shape)."""

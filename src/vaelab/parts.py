@@ -80,7 +80,7 @@ OFFERED = {
     "objective": ("latent_dim", "shape", "labelled"),
     "network": ("inputs", "outputs", "hidden", "activation", "condition", "trailing"),
     "refine": ("latent_dim",),
-    "missingness": ("shape",),
+    "missingness": ("shape", "columns"),
 }
 
 

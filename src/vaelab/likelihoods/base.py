@@ -46,6 +46,11 @@ class Likelihood(Conditional):
         """Return the encoder's network as it should read x of this family; most read x as it stands."""
         return network
 
+    @classmethod
+    def pathwise(cls, **arguments: Any) -> tuple[int, ...] | None:
+        """Return the columns whose draws carry a gradient; None where the law says it of all entries at once."""
+        return None
+
     def parameters_at(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return network(z), checked to have shape (*lead, *outputs)."""
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "shape")}

@@ -166,6 +166,12 @@ class Columns(Likelihood):
         """Return a network that reads each column by its kind."""
         return Typed(network, cls._read(arguments["kinds"]))
 
+    @classmethod
+    def pathwise(cls, **arguments: Any) -> tuple[int, ...]:
+        """Return the columns of real numbers under one bell."""
+        groups = [group for group in _groups(arguments["kinds"]) if group.family in (Gaussian, Laplace, StudentT)]
+        return tuple(sorted(column for group in groups for column in group.columns))
+
     def start(self, x: Tensor, rows: int) -> None:
         """Let each family start from its columns."""
         for group, part in zip(self.groups, self.parts):

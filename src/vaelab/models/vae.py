@@ -150,10 +150,10 @@ class VAE(Part):
 
     def _filled(self, terms: Terms, noise: Noise) -> Float[Tensor, "K B *X"]:
         """Return x with x_missing ~ p(x | z) in its gaps, a draw for each draw of z (Ipsen et al. 2021, eq. 9)."""
-        if not terms.px.has_rsample:
+        if not terms.px.has_rsample and getattr(self.missingness, "columns", None) is None:
             raise UsageError(
                 f"missingness: p(x | z) is a {type(self.likelihood).__name__}, whose draws carry no gradient. "
-                "It is for real numbers: gaussian, laplace, student-t."
+                "It is for real numbers: gaussian, laplace, student-t; in a table of other columns too, name `columns`."
             )
         x = terms.x.expand(terms.samples, *terms.x.shape)
         if terms.observed is None:

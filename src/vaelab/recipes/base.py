@@ -182,7 +182,9 @@ def assemble(
         posterior=made,
         likelihood=px.make(network=decoder, shape=shape),
         refine=parse("refine", refine).make(latent_dim=latent_dim) if refine else None,
-        missingness=parse("missingness", missingness).make(shape=shape) if missingness else None,
+        missingness=parse("missingness", missingness).make(shape=shape, columns=px.part.pathwise(**px.arguments))
+        if missingness
+        else None,
     )
     return model, goal.make(latent_dim=latent_dim, shape=shape)
 

@@ -56,7 +56,8 @@ def not_miwae(shape: Shape, latent_dim: int, **parts: Any) -> tuple[VAE, Objecti
 
     For entries that hide themselves: x_k ~ p(x_missing | z_k), K = 20. p(s | x) -> missingness.SelfMasking; x_k ->
     Terms.filled. Both networks are affine unless `hidden` says otherwise: a gap may hold anything far enough beyond the
-    values that are seen, and nothing but an affine decoder keeps it from running away.
+    values that are seen, and nothing but an affine decoder keeps it from running away. In a mixed table the columns of
+    real numbers may hide themselves, others go missing by chance.
 
     >>> type(recipes.not_miwae((5,), 2, likelihood="gaussian")[0].missingness).__name__
     'SelfMasking'
