@@ -92,7 +92,7 @@ def figure_3(results: Results) -> bytes:
             frame(axis, f"{rows:,} training rows", -160, -125)
             axis.set_ylabel("log p(x), nats per row")
             if axis.get_legend_handles_labels()[0]:
-                axis.legend(loc="lower right")
+                axis.legend(loc="upper left")
 
     return png(paint, 12, 4.5)
 
