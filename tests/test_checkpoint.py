@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from test_training import fresh
-from vaelab import files
+from checks_training import StopsAt
+from test_training import fresh, made
+from vaelab import ELBO, files
 from vaelab.errors import EnvironmentFault
 from vaelab.parts import registry
+from vaelab.training import Settings, optimise
 from vaelab.training.checkpoint import FILE, PREVIOUS, leftovers, load_checkpoint, save_checkpoint
 
 
@@ -44,6 +46,17 @@ def test_every_kind_of_value_comes_back(tmp_path: Path) -> None:
     record = back["state"]["history"]["records"][0]
     assert record["loss"] != record["loss"]
     assert (record["elbo"], record["x"]) == (float("-inf"), 0.1)
+
+
+def test_a_run_from_before_there_was_a_mean_goes_on(tmp_path: Path) -> None:
+    train, settings = made(), Settings(epochs=4, batch_size=10)
+    optimise(fresh(), ELBO(), train, None, settings, keeper=StopsAt(tmp_path, 5))
+    tree = load_checkpoint(tmp_path)[0]
+    for weights in (tree["now"], tree["state"]["good"]):
+        del weights["average"]
+    save_checkpoint(tmp_path, tree)
+    history = optimise(fresh(), ELBO(), train, None, settings, keeper=StopsAt(tmp_path, -1))
+    assert history.stopped == "finished"
 
 
 def test_no_checkpoint_holds_numbers_that_are_not_finite(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def unfinished(folder: Path) -> Run:
         raise DataError(f"{source} has changed since {folder} began. Put the old rows back.")
     state = State.of(tree["state"])
     state.history.stopped = "unfinished"
-    plan.model.load_state_dict(state.best or tree["now"]["average"]["weights"] or tree["now"]["model"])
+    plan.model.load_state_dict(state.best or tree["now"]["average"].get("weights") or tree["now"]["model"])
     run = plan.finished(state.history)
     run.model.eval()
     run.folder = folder

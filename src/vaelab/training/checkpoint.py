@@ -61,7 +61,8 @@ def load_checkpoint(folder: Path) -> tuple[Tree | None, list[str]]:
     for path in found:
         try:
             tree = from_bytes(read_whole(path, path.stat().st_size), str(path))
-            State.of(tree["state"])  # of another version of vaelab, perhaps
+            for weights in filter(None, (tree["now"], State.of(tree["state"]).good)):  # of another version, perhaps
+                weights.setdefault("average", {})
         except EnvironmentFault:
             raise
         except (ModelFileError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
