@@ -245,7 +245,9 @@ def test_values_that_hide_themselves_are_filled_where_they_lie(tmp_path: Path) -
 
 def test_missingness_is_of_real_numbers_alone() -> None:
     frame = pl.DataFrame({"town": ["a", "b"] * 20, "x": np.arange(40.0)})
-    with pytest.raises(UsageError, match="is a Columns, whose draws carry no gradient"):
+    with pytest.raises(UsageError, match="no column of this table is a real number"):
         vaelab.plan_run(frame, recipe="not-miwae")
+    real = frame.with_columns(x=pl.col("x").sin())
+    assert vaelab.plan_run(real, recipe="not-miwae").model.missingness.columns == (1,)
     with pytest.raises(UsageError, match="direction is one of either, high, low"):
         vaelab.plan_run(np.eye(12), missingness="self-masking:direction=up")
