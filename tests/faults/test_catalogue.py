@@ -12,7 +12,19 @@ import pytest
 from faults.catalogue import COMMANDS, DEMANDED, LIBRARY, Fault, Models, Place
 from vaelab.cli import run
 
-KINDS = ("tables", "outputs", "mixed", "options", "images", "training", "doctor", "library", "library_use", "files")
+KINDS = (
+    "tables",
+    "large",
+    "outputs",
+    "mixed",
+    "options",
+    "images",
+    "training",
+    "doctor",
+    "library",
+    "library_use",
+    "files",
+)
 for kind in KINDS:
     import_module(f"faults.{kind}")
 

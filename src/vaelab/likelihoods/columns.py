@@ -168,7 +168,7 @@ class Columns(Likelihood):
 
     @classmethod
     def pathwise(cls, **arguments: Any) -> tuple[int, ...]:
-        """Return the columns of real numbers under one bell."""
+        """Return the columns of real numbers whose law is a Gaussian, a Laplace or a Student-t."""
         groups = [group for group in _groups(arguments["kinds"]) if group.family in (Gaussian, Laplace, StudentT)]
         return tuple(sorted(column for group in groups for column in group.columns))
 

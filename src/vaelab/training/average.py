@@ -41,9 +41,12 @@ class Average:
 
     @contextmanager
     def within(self, model: nn.Module) -> Iterator[None]:
-        """Let the model hold the mean for a while."""
+        """Let the model hold the mean for a while, if there is one."""
+        if not self.weights:
+            yield
+            return
         own = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(self.weights or own)
+        model.load_state_dict(self.weights)
         try:
             yield
         finally:
