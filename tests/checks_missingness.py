@@ -194,6 +194,9 @@ def only_columns_of_real_numbers_hide_themselves() -> None:
     plain = VAE(prior=table.prior, posterior=table.posterior, likelihood=table.likelihood)
     other = plain.terms(x, samples=3, observed=seen, noise=Noise.seeded(1))
     close(terms.log_w - other.log_w, by_hand, 1e-12, what="log p(s | x)")
+    either = SelfMasking((4,), columns=px).double()
+    either.raw_slope.data = f64([0.5, 3.0, -1.0, 3.0])
+    close(either.slope, f64([0.5, 0.0, -1.0, 0.0]), 0.0, what="slopes of either sign")
     (way,) = torch.autograd.grad(by_hand.sum(), network.map.weight)
     assert way.abs().max() > 0, "no gradient of log p(s | x) reaches the decoder"
 
