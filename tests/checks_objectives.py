@@ -72,6 +72,10 @@ def bounds_of_weights_by_hand() -> None:
         close(losses["recognition"], -truth, what="partial, q")
     mixed = 0.2 * elbo(t) + 0.8 * iwae(t)
     close(CombinedIWAE(K, weight=0.2).bound(t, 0), mixed, what="combined")
+    assert t.log_qz is not None
+    for step, beta in ((0, 0.2), (2, 0.6), (4, 1.0), (9, 1.0)):
+        truth = (t.log_px + beta * (t.log_pz - t.log_qz)).exp().mean(0).log()
+        close(IWAE(K, warmup=5).bound(t, step), truth, what=f"IWAE, warm-up at step {step}")
     for alpha in (-2.0, 0.0, 0.5, 3.0):
         truth = w.pow(1 - alpha).mean(0).log() / (1 - alpha)
         close(Renyi(alpha, K).bound(t, 0), truth, what=f"Rényi, alpha = {alpha}")

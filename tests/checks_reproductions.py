@@ -1,11 +1,12 @@
-"""Exact checks of what the reproductions rest on: appendix D's estimator, the staged rate, the paper's settings."""
+"""Exact checks of what the reproductions rest on: two estimators, the staged rate, the papers' settings."""
 
 from __future__ import annotations
 
 import torch
 from torch.distributions import MultivariateNormal
 
-from exact import check, close, f64, linear, normal
+from exact import check, close, f64, linear, normal, real_rows
+from vaelab.evaluation import evidence_rows
 from vaelab.reproductions import burda, kingma_welling, paper
 from vaelab.reproductions.marginal import reciprocal
 from vaelab.reproductions.unit import Found
@@ -32,6 +33,23 @@ def the_reciprocal_estimator_is_exact_where_the_density_fits() -> None:
     term = (MultivariateNormal(q.mean, torch.diag_embed(0.49 * q.variance)).log_prob(many) - q.log_prob(many)).exp()
     off = (truth - reciprocal(o.model, x, wide, many).detach()).exp() - 1
     assert (off.abs() < 5 * term.std(0).detach() / 20_000**0.5).all(), f"1 / p^ times p(x), less 1: {off}"
+
+
+@check
+def nats_of_all_rows_from_all_draws_of_some() -> None:
+    """With all draws of all rows the plain mean; of some rows, that within five of its standard errors."""
+    o = linear(wrong=True)
+    rows = real_rows(o.m + normal(3000, 5, seed=7) @ o.marginal.scale_tril.T)
+    plain = evidence_rows(o.model, rows, samples=1000).evidence
+    assert plain is not None
+    whole = burda.finish_with(3000, 1000)(o.model, rows, rows, 0)
+    close(whole["nll"], -plain.mean(), 1e-12, "nats, all rows")
+    assert whole["error"] == 0
+    for some in (100, 500):
+        found = burda.finish_with(some, 1000)(o.model, rows, rows, 0)
+        off = found["nll"] - whole["nll"]
+        assert 0 < found["error"] < 0.05, f"error {found['error']}"
+        assert abs(off) < 5 * found["error"], f"{some} rows: {off} off, standard error {found['error']}"
 
 
 @check

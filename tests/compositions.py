@@ -50,7 +50,7 @@ ARGUMENTS = {
     },
     "objective": {
         "elbo": ["beta=2", "free_bits=0.1", "gradient=stopped", "samples=3", "warmup=5"],
-        "iwae": ["samples=3", "samples=3,gradient=dreg"],
+        "iwae": ["samples=3", "samples=3,gradient=dreg", "samples=3,warmup=5"],
         "multiply-iwae": ["samples=4,groups=2"],
         "partial-iwae": ["samples=4,groups=2"],
         "total-correlation": ["estimator=weighted"],

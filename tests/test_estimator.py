@@ -272,16 +272,16 @@ def test_models_without_a_density_say_so() -> None:
 
 
 def test_an_interrupted_fit_says_so_and_holds_what_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaelab.training import fit
+    from vaelab.training.stepper import Stepper
 
-    steps = fit._Run.step
+    steps = Stepper.step
 
-    def stop(self: Any, batch: Any) -> Any:
+    def stop(self: Any, *args: Any) -> Any:
         if self.state.step == 2:
             raise KeyboardInterrupt
-        return steps(self, batch)
+        return steps(self, *args)
 
-    monkeypatch.setattr(fit._Run, "step", stop)
+    monkeypatch.setattr(Stepper, "step", stop)
     with pytest.warns(ConvergenceWarning, match="fit was interrupted"):
         vae = VAE(2, **{**SHORT, "max_iter": 50}).fit(rows())
     assert np.isfinite(vae.transform(rows())).all()

@@ -244,7 +244,7 @@ def test_the_rate_is_the_one_that_moves_the_weights(monkeypatch: pytest.MonkeyPa
         asked.append((peak, progress, step, warmup, decay))
         return 0.125
 
-    monkeypatch.setattr("vaelab.training.fit.learning_rate", schedule)
+    monkeypatch.setattr("vaelab.training.stepper.learning_rate", schedule)
     model = fresh()
     before = model.likelihood.log_scale.item()
     optimise(model, ELBO(), made(), None, Settings(epochs=1, batch_size=53, lr=0.7, lr_warmup=9, decay="none"))

@@ -96,12 +96,13 @@ def ours(compiled):
     from vaelab.data import Dataset, Schema
     from vaelab.training import Rows, Settings
     from vaelab.training.fit import _Run
+    from vaelab.training.stepper import Stepper
 
     shape = {"name": "pixels", "layout": "array", "shape": (x_dim,), "values": "binary", "low": 0, "high": 1}
     rows = Rows(Dataset(data.to(torch.uint8), Schema(**shape)))
     model, objective = recipes.vae((x_dim,), latent, hidden=(hidden,))
     settings = Settings(epochs=10**6, batch_size=batch, compile="on" if compiled else "off", decay="none")
-    run = _Run(model, objective, rows, None, settings, lambda record, history: None)
+    run = _Run(Stepper(model, objective, rows, settings), None, lambda record, history: None, None, None)
     run.history.compiled = compiled
     model.train()
 

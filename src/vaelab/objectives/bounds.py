@@ -21,15 +21,21 @@ def elbo(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
     return t.mean(t.log_px - beta * t.kl_total)
 
 
-def iwae(t: Terms) -> Float[Tensor, " B"]:
+def iwae(t: Terms, beta: float = 1.0) -> Float[Tensor, " B"]:
     """log (1/K) sum_k w_k, (B,): K = 1 is the ELBO, K to infinity is log p(x) (Burda et al. 2016, eq. 8).
+
+    With beta, log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)).
 
     >>> model, _ = recipes.vae((5,), 2)
     >>> terms = model.terms(torch.zeros(7, 5), samples=3)
     >>> torch.allclose(objectives.iwae(terms), terms.log_w.exp().mean(0).log())
     True
     """
-    return (t.log_w + t.log_weights).logsumexp(0)
+    log_w = t.log_w
+    if isinstance(beta, Tensor) or beta != 1:  # in a compiled step a tensor
+        assert t.log_qz is not None  # else there were no log_w
+        log_w = log_w - (1 - beta) * (t.log_pz - t.log_qz)
+    return (log_w + t.log_weights).logsumexp(0)
 
 
 def ramp(step: int, warmup: int) -> float:
@@ -90,6 +96,7 @@ class IWAE(BoundObjective):
 
     `gradient`: "pathwise"; "stopped", without the score of q (sticking the landing, Roeder et al. 2017: biased for
     K > 1); "dreg", doubly reparameterised (Tucker et al. 2019, eq. 8): unbiased, and without noise where q is exact.
+    The weight of log p(z) - log q(z | x) rises linearly and is whole from step `warmup` on (Sonderby et al. 2016).
 
     >>> IWAE(samples=50, gradient="dreg").samples
     50
@@ -97,20 +104,23 @@ class IWAE(BoundObjective):
 
     weighs = True
 
-    def __init__(self, samples: int = 50, gradient: str = "pathwise") -> None:
+    def __init__(self, samples: int = 50, gradient: str = "pathwise", warmup: int = 0) -> None:
         super().__init__()
-        self.samples, self.gradient = samples, gradient
+        self.samples, self.gradient, self.warmup = samples, gradient, warmup
         self.require(
             samples=(samples >= 1, "at least 1"),
             gradient=(gradient in ("pathwise", "stopped", "dreg"), "'pathwise', 'stopped' or 'dreg'"),
+            warmup=(warmup >= 0, "at least 0"),
         )
+        # its weights are those of the whole bound
+        self.require(warmup=(warmup == 0 or gradient == "pathwise", "0 with a gradient that is not 'pathwise'"))
 
     def bound(self, terms: Terms, step: int) -> Float[Tensor, " B"]:
         """Return the importance-weighted bound of each row, (B,)."""
         if self.gradient == "dreg":
             equal_weights(terms, self)
             weigh_again(terms, codes(terms, self))
-        return iwae(terms)
+        return iwae(terms, ramp(step, self.warmup))
 
 
 def weigh_again(terms: Terms, z: Float[Tensor, "K B Z"]) -> None:

@@ -20,8 +20,8 @@ def picture(results: Results) -> bytes:
     def paint(figure: Figure) -> None:
         for axis, layers in zip(figure.subplots(1, 2, sharey=True), "12"):
             for name, found in results.items():
-                kind, of, objective, k = name.split("-")
-                if kind != "dynamic" or of != layers or not found.looks:
+                kind, of, objective, k, steps = name.split("-")
+                if kind != "dynamic" or of != layers or steps != "ours" or not found.looks:
                     continue
                 passes = [look["samples"] / found.rows[0] for look in found.looks]
                 values = [look["nll_50"] for look in found.looks]

@@ -11,25 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditional import Conditional
-from ..errors import EnvironmentFault, TrainingError, UsageError
+from ..errors import TrainingError
 from ..memory import keep_freed_memory
-from ..models import Model
-from ..noise import Given, Noise, Recorded, stream
+from ..noise import Noise, stream
 from ..objectives import Objective
-from .average import EVERY, Average
 from .checkpoint import from_bytes, to_bytes
-from .distributed import ALONE, Ranks, refuse_coupled
-from .rows import Batch, Rows, steps_per_epoch
-from .schedules import learning_rate
+from .distributed import ALONE, Ranks
+from .rows import Rows, steps_per_epoch
 from .settings import Settings
-from .state import History, Keeper, State, Tree, copied, one_optimiser_each, put_back, snapshot
-from .step import Compiled, Step, differentiate, pays
-from .trouble import HALVINGS, IN_A_ROW, agreed, memory_said, named, named_rows, out_of_memory
+from .state import History, Keeper, State, Tree, copied
+from .stepper import Stepper
+from .trouble import memory_said, out_of_memory
 from .validate import validation_bound
-
-START = 2000  # rows that parts may start from
-Kept = list[tuple[Tensor, Tensor]]  # a buffer, and what it was
 
 
 def optimise(
@@ -54,7 +47,7 @@ def optimise(
     """
     settings = settings or Settings()
     keep_freed_memory()
-    run = _Run(model, objective, train, valid, settings, report, keeper, ranks, initial)
+    run = _Run(Stepper(model, objective, train, settings, ranks), valid, report, keeper, initial)
     try:
         with memory_said("a step of this training, or the look at the validation rows,"):
             run.loop()
@@ -70,81 +63,56 @@ def optimise(
 
 def time_per_step(model: nn.Module, objective: Objective, train: Rows, settings: Settings, steps: int = 10) -> float:
     """Return the seconds that one training step takes, measured on a copy of the model."""
-    run = _Run(copy.deepcopy(model), copy.deepcopy(objective), train, None, settings, lambda record, history: None)
+    stepper = Stepper(copy.deepcopy(model), copy.deepcopy(objective), train, settings)
+    stepper.begin({})
     index = torch.arange(min(settings.batch_size, len(train)), device=train.device)
     for step in range(steps + 2):
         if step == 2:
             start = time.perf_counter()
-        run.step(train.at(index, run.noise))
+        stepper.step(train.at(index, stepper.noise), 0.0)
     return (time.perf_counter() - start) / steps
 
 
 def rehearse(model: nn.Module, objective: Objective, train: Rows, settings: Settings) -> None:
     """Ask for the losses of two rows, on copies: parts that do not fit together say so before training."""
-    run = _Run(copy.deepcopy(model), copy.deepcopy(objective), train, None, settings, lambda record, history: None)
-    batch = next(train.shuffled(2, run.order, run.noise))
-    run.objective(run.model, batch.x, noise=run.noise, step=0, observed=batch.observed, condition=batch.condition)
+    stepper = Stepper(copy.deepcopy(model), copy.deepcopy(objective), train, settings)
+    stepper.begin({})
+    noise = stepper.noise
+    batch = next(train.shuffled(2, stream(settings.seed, "order"), noise))
+    stepper.objective(stepper.model, batch.x, noise=noise, step=0, observed=batch.observed, condition=batch.condition)
 
 
 class _Run:
-    """One call of `optimise`: the objects that training moves, and `state`, where it is."""
+    """One call of `optimise`: epochs of steps, and between them looks at the validation rows."""
 
     def __init__(
         self,
-        model: nn.Module,
-        objective: Objective,
-        train: Rows,
+        stepper: Stepper,
         valid: Rows | None,
-        settings: Settings,
         report: Callable[[dict[str, Any], History], None],
-        keeper: Keeper | None = None,
-        ranks: Ranks = ALONE,
-        initial: Mapping[str, Tensor] | None = None,
+        keeper: Keeper | None,
+        initial: Mapping[str, Tensor] | None,
     ) -> None:
-        if not isinstance(model, Model):
-            raise UsageError(f"{type(model).__name__} is no model: it needs the methods terms() and generate().")
-        self.model, self.objective, self.train = model, objective, train
-        self.valid = None if valid is None else valid.drawn(settings.seed)
-        self.settings, self.report, self.keeper, self.ranks = settings, report, keeper, ranks
-        refuse_coupled(model, objective, ranks)
-        device = train.device
-        objective.to(device)  # it may own a critic
-        self.order = stream(settings.seed, "order")
-        self.noise = Noise(stream(settings.seed, "noise", device))
-        self.optimisers = one_optimiser_each(objective.owners(model), settings, device)
-        self.owned = {owner: parameters for owner, (_, parameters) in self.optimisers.items()}
-        self.graph: Compiled | None = None
-        self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
-        # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
-        self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
-        self.epochs = settings.planned_epochs(len(train))
-        steps = self.epochs and self.epochs * steps_per_epoch(len(train), settings.batch_size)
-        self.state, self.start = State(settings.batch_size, steps), time.perf_counter()
-        self.average = Average()
+        self.stepper, self.report, self.keeper = stepper, report, keeper
+        self.model, self.objective, self.train = stepper.model, stepper.objective, stepper.train
+        self.settings, self.ranks = stepper.settings, stepper.ranks
+        self.valid = None if valid is None else valid.drawn(self.settings.seed)
+        self.order = stream(self.settings.seed, "order")
+        self.epochs = self.settings.planned_epochs(len(self.train))
+        self.start = time.perf_counter()
         kept = None if keeper is None else keeper.restore()
         if kept is None:
-            self._begin(initial or {})
-            self.state.good = copied(self._snapshot())
+            stepper.begin(initial or {})
         else:
             self._restore(kept)
-        if ranks.world > 1:  # what the first process read or began with holds for all
-            state = ranks.handed(to_bytes(self._capture()) if ranks.first else None)
-            if not ranks.first:
+        if self.ranks.world > 1:  # what the first process read or began with holds for all
+            state = self.ranks.handed(to_bytes(self._capture()) if self.ranks.first else None)
+            if not self.ranks.first:
                 self._restore(from_bytes(state, "the state of the first process"))
 
-    def _begin(self, initial: Mapping[str, Tensor]) -> None:
-        """Let parts and objective start from data, then from weights."""
-        if self.train.store is None:
-            pick = torch.randperm(len(self.train), generator=stream(self.settings.seed, "start"))[:START]
-            some = self.train.drawn(self.settings.seed).at(pick)
-        else:  # in random order already
-            some = self.train.first(START).drawn(self.settings.seed).at(slice(None))
-        x = some.x if some.observed is None else torch.where(some.observed, some.x, torch.nan)
-        with torch.no_grad():
-            for part in [*self.model.modules(), self.objective]:
-                if isinstance(part, (Conditional, Objective)):
-                    part.start(x, len(self.train))
-        self.model.load_state_dict(initial, strict=False)
+    @property
+    def state(self) -> State:
+        return self.stepper.state
 
     @property
     def history(self) -> History:
@@ -169,11 +137,7 @@ class _Run:
     def loop(self) -> None:
         settings, state = self.settings, self.state
         every = max(1, (self.epochs or 0) // 200)
-        if self.history.compiled is None:
-            # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places; it holds
-            # no exchange with other processes either
-            plain = bool(self.updating) or self.objective.reads_index or self.ranks.world > 1
-            self.history.compiled = not plain and pays(settings, len(self.train), self.train.device)
+        self.stepper.choose_mode()
         self.model.train()
         while self.progress < 1 or state.row:  # a run kept after its last step still owes the look at its rows
             try:
@@ -202,8 +166,9 @@ class _Run:
             self.order.set_state(state.order)  # the same permutation again
         else:
             state.order = self.order.get_state()
-        for batch in self.train.shuffled(state.batch_size, self.order, self.noise, skip=state.row, ranks=self.ranks):
-            loss = self.step(batch)
+        noise = self.stepper.noise
+        for batch in self.train.shuffled(state.batch_size, self.order, noise, skip=state.row, ranks=self.ranks):
+            loss = self.stepper.step(batch, self.progress)
             state.row += batch.share.whole
             if loss is not None:
                 state.loss, state.counted = state.loss + loss, state.counted + batch.share.whole
@@ -211,92 +176,6 @@ class _Run:
                 self.keeper.after_step(self._capture)
             if self.progress >= 1:
                 break
-
-    def step(self, batch: Batch) -> float | None:
-        """Take one step of every optimiser; return the summed loss, or None if the step was undone."""
-        settings, state = self.settings, self.state
-        rate = learning_rate(settings.lr, self.progress, state.step, warmup=settings.lr_warmup, decay=settings.decay)
-        before = [(buffer, buffer.clone()) for buffer in self.moving]
-        made = self._made(batch, before)
-        if not self.looked:
-            self.moving, self.looked = [buffer for buffer, old in before if not torch.equal(buffer, old)], True
-        state.step += 1
-        for owner, (_, parameters) in self.optimisers.items():
-            for parameter, gradient in zip(parameters, made.gradients[owner]):
-                parameter.grad = gradient
-        total, norm = made.summary.tolist()  # the one look at the device in a step
-        if fault := state.watch.fault(total / batch.share.whole, norm):
-            _put_back(before)
-            if made.terms is None:
-                made = self._as_it_stands(batch, Given(made.numbers or []))
-                _put_back(before)
-            assert made.terms is not None
-            mine = named(fault, made.terms, made.losses, self.model, batch, self.train.names)
-            self._undone(fault, *agreed(self.ranks.gathered(mine)))
-            return None
-        for owner, (optimiser, parameters) in self.optimisers.items():
-            if settings.clip is not None:
-                nn.utils.clip_grads_with_norm_(parameters, settings.clip, made.norms[owner])
-            for group in optimiser.param_groups:
-                group["lr"] = rate * state.rate
-            optimiser.step()
-        for part in self.updating:
-            assert made.terms is not None
-            part.update(made.terms)
-        if settings.average and state.step % EVERY == 0:
-            self.average.add(self.model, state.step)
-        state.bad_in_a_row = 0
-        return total
-
-    def _made(self, batch: Batch, before: Kept) -> Step:
-        """Return the losses and gradients of a batch, of the usual size by the compiled graph if there is to be one."""
-        if not self.history.compiled or len(batch.x) != min(self.state.batch_size, len(self.train)):
-            return self._as_it_stands(batch, self.noise)
-        if self.graph is not None:
-            return self.graph(batch, self.noise, self.state.step)
-        numbers = Recorded(self.noise)
-        plain = self._as_it_stands(batch, numbers)
-        _put_back(before)
-        graph = Compiled(self.model, self.objective, self.owned)
-        try:
-            made = graph.first(batch, numbers, self.state.step, plain)
-        except Exception as error:  # of a compiler anything may come; a fault of the model's own showed above
-            why = " ".join(str(error).split())[:200]
-            if self.settings.compile == "on":
-                raise EnvironmentFault(f"this training cannot be compiled: {why} Use --compile off.") from error
-            self.history.notes.append(f"not compiled, which costs time only: {why}")
-            self.history.compiled = False
-            _put_back(before)
-            return self._as_it_stands(batch, Given(numbers.values))
-        self.graph = graph
-        return made
-
-    def _as_it_stands(self, batch: Batch, noise: Noise) -> Step:
-        own = batch.share.noise(noise)
-        return differentiate(self.model, self.objective, self.owned, batch, own, self.state.step, self.ranks)
-
-    def _undone(self, fault: str, what: str, rows: list[int | str]) -> None:
-        """Count and name a step that was not taken; after a few in a row go back and halve the rate, or give up."""
-        state, history = self.state, self.history
-        history.skipped += 1
-        state.bad_in_a_row += 1
-        if history.first_bad is None:
-            history.first_bad = f"step {state.step}: {what}" + (f", {named_rows(rows)}" if rows else "")
-        if len(history.bad_steps) < 20:
-            history.bad_steps.append({"step": state.step, "fault": fault, "what": what, "rows": rows})
-        if state.bad_in_a_row < IN_A_ROW:
-            return
-        if history.halvings == HALVINGS:
-            history.stopped = fault
-            raise TrainingError(
-                f"the loss is {fault}, first at {history.first_bad}; halving the learning rate {HALVINGS} times did "
-                "not help. Try a lower learning rate (--lr), --clip 1000, or look at the rows."
-            )
-        assert state.good is not None
-        self._go_back(state.good)
-        history.halvings += 1
-        state.rate /= 2
-        state.bad_in_a_row = 0
 
     def _halve_batch(self, error: BaseException) -> bool:
         """Go on with half the batch where memory ran out in a step; False if it did not, or was halved before."""
@@ -307,7 +186,7 @@ class _Run:
         for parameter in [*self.model.parameters(), *self.objective.parameters()]:
             parameter.grad = None
         state.batch_size //= 2
-        self.graph = None  # it was of batches of another size
+        self.stepper.graph = None  # it was of batches of another size
         if self.epochs:
             later = (self.epochs - state.epoch - 1) * steps_per_epoch(rows, state.batch_size)
             state.total_steps = state.step + steps_per_epoch(rows - state.row, state.batch_size) + later
@@ -322,8 +201,8 @@ class _Run:
         record["progress"] = min(1.0, self.progress)
         better = sound = loss is not None  # an epoch without a step is no candidate
         if sound and self.settings.average:
-            self.average.add(self.model, self.state.step)
-        with self.average.within(self.model):
+            self.stepper.average.add(self.model, self.state.step)
+        with self.stepper.average.within(self.model):
             if self.valid is not None:
                 self.model.eval()
                 weighed = self.objective.samples if self.objective.weighs else 0
@@ -341,33 +220,25 @@ class _Run:
             self.history.records.append(record)
             self.report(record, self.history)
         if sound and not self.state.bad_in_a_row:
-            self.state.good = copied(self._snapshot())
+            self.state.good = copied(self.stepper.snapshot())
         return better
-
-    def _snapshot(self) -> Tree:
-        return {**snapshot(self.model, self.objective, self.optimisers), "average": vars(self.average)}
-
-    def _go_back(self, tree: Tree) -> None:
-        """Make weights, optimisers and average what they were at `_snapshot`."""
-        put_back(tree, self.model, self.objective, self.optimisers)
-        self.average = Average(**copied(tree["average"]))
 
     def _capture(self) -> Tree:
         """Return everything that the next step depends on; not copied."""
         state = {**self.state.tree(), "seconds": self.seconds}
-        noise = {"device": self.train.device.type, "state": self.noise.generator.get_state()}
-        return {"state": state, "now": self._snapshot(), "noise": noise}
+        noise = {"device": self.train.device.type, "state": self.stepper.noise.generator.get_state()}
+        return {"state": state, "now": self.stepper.snapshot(), "noise": noise}
 
     def _restore(self, kept: Tree) -> None:
         """Go on from what `_capture` returned."""
-        self._go_back(kept["now"])
+        self.stepper.go_back(kept["now"])
         steps = self.state.total_steps
-        self.state = State.of(kept["state"])
+        self.stepper.state = State.of(kept["state"])
         begun, here = kept["noise"]["device"], self.train.device.type
         if begun == here:
-            self.noise.generator.set_state(kept["noise"]["state"])
+            self.stepper.noise.generator.set_state(kept["noise"]["state"])
         else:
-            self.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.device))
+            self.stepper.noise = Noise(stream(self.settings.seed, f"noise {self.state.step}", self.train.device))
             self.history.notes.append(f"begun on {begun}, went on with other noise on {here}.")
         if self.state.batch_size == self.settings.batch_size:
             self.state.total_steps = steps  # --epochs may be another now
@@ -375,15 +246,10 @@ class _Run:
     def close(self) -> None:
         """Leave the model with its best weights, else their mean, without gradients, ready for use."""
         if self.settings.average:
-            self.average.add(self.model, self.state.step)
-        if weights := self.state.best or self.average.weights:
+            self.stepper.average.add(self.model, self.state.step)
+        if weights := self.state.best or self.stepper.average.weights:
             self.model.load_state_dict(weights)
         for parameter in self.model.parameters():
             parameter.grad = None
         self.model.eval()
         self.history.seconds = self.seconds
-
-
-def _put_back(before: Kept) -> None:
-    for buffer, old in before:
-        buffer.copy_(old)
