@@ -197,7 +197,7 @@ def test_a_small_version_runs_and_writes_its_page(
     assert f"{curves} of {curves} curves" in page
     assert f"`vaelab reproduce {name} --fraction 2e-05`" in page
     assert "not run" not in page.lower().replace("not run yet**", "").replace("is not run", "")
-    assert sorted(p.name for p in (tmp_path / "pages" / name).iterdir()) == pictures
+    assert sorted(p.name for p in (tmp_path / "pages" / name).iterdir()) == ["curves.json", *pictures]
     assert all(f"({name}/{picture})" in page for picture in pictures)
     command(["reproduce", name, *places])
     assert (tmp_path / "pages" / f"{name}.md").read_text() == page, "what has been run is not run again"
@@ -213,6 +213,38 @@ def test_what_has_not_been_run_is_said(tmp_path: Path, small_data, capsys: pytes
     for wrong in (["iwae", "--only", "figure-2"], ["vae"], ["iwae", "--fraction", "0"], ["iwae", "--fraction", "99"],
                   ["iwae", "--full", "--fraction", "1"], ["iwae", "--seed", "-1"]):  # fmt: skip
         assert command(["reproduce", *wrong, "-o", str(tmp_path / "new"), "--work", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_page_grows_from_one_machine_to_the_next(
+    tmp_path: Path, small_data, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another work folder: what the record has is not run again, whatever the seed; the page keeps all of it."""
+
+    def go(name: str, work: str, only: str, *more: str) -> str:
+        places = ["-o", str(tmp_path), "--work", str(tmp_path / work), "--fraction", "0.00002", "--only", only]
+        assert command(["reproduce", name, *places, *more]) in (0, 7)
+        return (tmp_path / f"{name}.md").read_text()
+
+    cells = [burda.named("dynamic", 1, "iwae", k, "ours") for k in (1, 5)]
+    go("iwae", "here", cells[0])
+    first = go("iwae", "here", cells[0], "--seed", "1")
+    both = go("iwae", "there", ",".join(cells))
+    assert "1 of 40 curves" in first
+    assert "2 of 40 curves" in both
+    assert [p.name.rpartition("-")[0] for p in (tmp_path / "there" / "iwae").glob("*/")] == [cells[1]]
+    row = next(line for line in first.splitlines() if line.startswith("| 1 | 1 | both |"))
+    assert ", " in row, "of two seeds"
+    assert row in both
+    only = "mnist-2-aevb,frey-2-aevb"
+    page = go("kingma-welling-2013", "here", only)
+    drawn = (tmp_path / "kingma-welling-2013" / "figure-4.png").read_bytes()
+    assert go("kingma-welling-2013", "there", only) == page, "nothing run, the pictures of models kept"
+    assert (tmp_path / "kingma-welling-2013" / "figure-4.png").read_bytes() == drawn
+    record = tmp_path / "iwae" / "curves.json"
+    record.write_text(record.read_text()[:100])
+    assert command(["reproduce", "iwae", "-o", str(tmp_path), "--work", str(tmp_path / "new")]) == 3
+    assert "curves.json: not a record of curves" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

@@ -28,8 +28,9 @@ def reproduce(
     """Run the figures or tables of a paper again, and write a page with ours beside theirs.
 
     Every curve is kept in the work folder: after Ctrl-C, or with more samples asked for, the same command goes on where
-    it was. The page is written once a minute, and says what has not been run. Exit 0 if all that was run shows what
-    the paper shows, 7 if not.
+    it was. The page is written once a minute, and says what has not been run; beside it `curves.json` keeps what every
+    curve came to, of all seeds, and what it has is not run again, on whatever machine: another --out starts anew.
+    Exit 0 if all that was run shows what the paper shows, 7 if not.
 
     Parameters
     ----------

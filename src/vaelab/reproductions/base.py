@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, suggest
-from .unit import Found, Unit, read
+from .unit import Found, Unit
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Check:
 
 Results = dict[str, Found]  # by name of the curve
 Seeds = dict[int, Results]  # seed 0 is always there
-Pictures = dict[str, bytes]  # by name of the file
+Pictures = dict[str, bytes | None]  # by name of the file; None: it is there, and cannot be drawn from what is here
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,3 @@ def chosen(plan: Sequence[Item], parts: Sequence[str]) -> list[Item]:
         if part not in known:
             raise UsageError(f"no part {part!r}: there are {', '.join(known)}.{suggest(part, known)}")
     return [item for item in plan if not parts or item.part in parts]
-
-
-def known(items: Sequence[Item], work: Path) -> Results:
-    """Return what has been found so far, of any of these curves."""
-    found = {item.unit.name: read(item.unit, work, item.samples) for item in items}
-    return {name: value for name, value in found.items() if value is not None}

@@ -12,8 +12,9 @@ from ..durable import write_durably
 from ..errors import UsageError
 from ..lock import Lock
 from ..signals import Signals
-from .base import Check, Item, Reproduction, Results, chosen, known
-from .unit import Found, run, versions
+from .base import Check, Item, Reproduction, Results, chosen
+from .record import gathered, key_of, read_record, write_record
+from .unit import Found, done, run, versions
 
 EVERY = 60.0  # seconds between two pages, at least: its pictures take a few to draw
 SHARES = (0.1, 1 / 3, 1.0)  # curves that go on are first brought to these: a page early, with all of its curves
@@ -55,7 +56,8 @@ def reproduce(
 ) -> Outcome:
     """Run what is missing, in the plan's order, keep it in `work`, and write `out`/NAME.md as it grows.
 
-    `parts` and `names` choose curves; the page shows all that is known of the others. After a signal the curve in hand
+    `parts` and `names` choose curves; the page shows all that is known of the others. What the record beside the page
+    has is not run again. After a signal the curve in hand
     is kept and KeyboardInterrupt raised: the same call goes on from there. Raises UsageError for what is unknown, and
     EnvironmentFault where another process runs in `work`.
     """
@@ -67,7 +69,8 @@ def reproduce(
     items = [item for item in chosen(plan, parts) if not names or item.unit.name in names]
     if missing := set(names) - {item.unit.name for item in items}:
         raise UsageError(f"no curve {sorted(missing)[0]!r} in this plan: {', '.join(i.unit.name for i in plan)}.")
-    folder = folder_of(one, work, seed)
+    record = read_record(out / one.name)
+    folder = work / key_of(one.name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     written = time.perf_counter()
     try:
@@ -77,6 +80,9 @@ def reproduce(
                     if share < 1 and not item.unit.goes_on:
                         continue
                     samples = max(1, round(item.samples * share))
+                    before = record.get(key_of(one.name, seed, item))
+                    if before is not None and done(item.unit, before, samples, last=share == 1):
+                        continue
                     told(said(item, run(item.unit, folder, samples, seed, signals, last=share == 1)))
                     if time.perf_counter() - written > EVERY:
                         write(one, plan, work, out, command, seed)
@@ -94,23 +100,17 @@ def said(item: Item, found: Found) -> str:
     return f"{item.part}  {found.name}  {last.get('samples', 0):,} samples  {figures}  {found.seconds / 60:.1f} min"
 
 
-def folder_of(one: Reproduction, work: Path, seed: int) -> Path:
-    """Return the folder of the curves of one seed."""
-    return work / (one.name if seed == 0 else f"{one.name}-seed-{seed}")
-
-
 def write(one: Reproduction, plan: list[Item], work: Path, out: Path, command: str, seed: int) -> Outcome:
     """Write the page and its pictures from what is known of every seed; return that of one."""
-    seeds = {0: known(plan, folder_of(one, work, 0))}
-    for folder in sorted(work.glob(f"{one.name}-seed-*")):
-        seeds[int(folder.name.rpartition("-")[2])] = known(plan, folder)
+    record = read_record(out / one.name)
+    seeds = gathered(one.name, plan, work, record)
+    write_record(out / one.name, record)
     results = seeds[0]
-    text, pictures, checks = one.page(plan, seeds, folder_of(one, work, 0))
+    text, pictures, checks = one.page(plan, seeds, work / key_of(one.name, 0))
     place = out / f"{one.name}.md"
-    out.mkdir(parents=True, exist_ok=True)
     for name, data in pictures.items():
-        (out / one.name).mkdir(exist_ok=True)
-        write_durably(out / one.name / name, data)
+        if data is not None:
+            write_durably(out / one.name / name, data)
         text = text.replace(f"%{name}%", f"{one.name}/{name}")
     words = {True: "holds", False: "does not hold", None: "not run yet"}
     made = versions()

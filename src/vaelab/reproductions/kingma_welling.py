@@ -136,9 +136,8 @@ def page(items: list[Item], seeds: Seeds, work: Path) -> tuple[str, Pictures, li
         lines += estimators(results)
     by_name = {item.unit.name: item for item in items}
     for number, draw in ((4, figure_4), (5, figure_5)):
-        picture = draw(by_name, results, work, named)
-        if picture is not None:
-            pictures[f"figure-{number}.png"] = picture
+        if drawn := draw(by_name, results, work, named):
+            pictures.update(drawn)
             lines += ["", f"## Figure {number}", "", f"![figure {number}](%figure-{number}.png%)", "", CAPTIONS[number]]
     missing = [item.unit.name for item in items if item.unit.name not in results]
     lines += ["", "Processor time so far: " + seconds_of(results) + "."]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..experiments.picture import BLUE, GREEN, GREY, ORANGE, VERMILION, png
 from ..noise import Noise
 from ..part import inference
-from .base import Item, Results
+from .base import Item, Pictures, Results
 from .unit import Found, trained
 
 if TYPE_CHECKING:
@@ -97,45 +97,50 @@ def figure_3(results: Results) -> bytes:
     return png(paint, 12, 4.5)
 
 
-def figure_4(items: Mapping[str, Item], results: Results, work: Path, named: Name) -> bytes | None:
-    """Frey faces and MNIST, decoded on a grid of quantiles of the prior; None before both are trained."""
+def figure_4(items: Mapping[str, Item], results: Results, work: Path, named: Name) -> Pictures:
+    """Frey faces and MNIST, decoded on a grid of quantiles of the prior; nothing before both are trained."""
     names = [named(False, 2, "aevb"), named(True, 2, "aevb")]
     if not all(name in items and name in results and results[name].samples for name in names):
-        return None
+        return {}
     u = torch.linspace(0.5 / GRID, 1 - 0.5 / GRID, GRID)
     z1, z2 = torch.meshgrid(torch.special.ndtri(u), torch.special.ndtri(1 - u), indexing="xy")
     z = torch.stack([z1, z2], -1).reshape(-1, 2)
     images = [decoded(items[name], work, lambda model: z) for name in names]
-    return blocks(images, ["Frey Face manifold", "MNIST manifold"], GRID, 13.0)
+    return {"figure-4.png": blocks(images, ["Frey Face manifold", "MNIST manifold"], GRID, 13.0)}
 
 
-def figure_5(items: Mapping[str, Item], results: Results, work: Path, named: Name) -> bytes | None:
-    """Draws from the prior of MNIST models with 2, 5, 10 and 20 latents, decoded; None before any is trained."""
+def figure_5(items: Mapping[str, Item], results: Results, work: Path, named: Name) -> Pictures:
+    """Draws from the prior of MNIST models with 2, 5, 10 and 20 latents, decoded; nothing before any is trained."""
     sizes = [size for size in (2, 5, 10, 20) if (name := named(True, size, "aevb")) in items
              and name in results and results[name].samples]  # fmt: skip
     if not sizes:
-        return None
+        return {}
 
     def draws(model: Any) -> Tensor:
         return Noise.seeded(0).normal((MANY, model.latent_dim), torch.zeros(1))
 
     images = [decoded(items[named(True, size, "aevb")], work, draws) for size in sizes]
-    return blocks(images, [f"{size}-D latent space" for size in sizes], 8, 3.6 * len(sizes))
+    return {"figure-5.png": blocks(images, [f"{size}-D latent space" for size in sizes], 8, 3.6 * len(sizes))}
 
 
-def decoded(item: Item, work: Path, places: Callable[[Any], Tensor]) -> Tensor:
-    """Return E[x | z] at some places, (n, H, W)."""
+def decoded(item: Item, work: Path, places: Callable[[Any], Tensor]) -> Tensor | None:
+    """Return E[x | z] at some places, (n, H, W); None if the curve was run elsewhere."""
     model: Any = trained(item.unit, work, item.samples)
+    if model is None:
+        return None
     with inference(model):
         mean = model.decode(places(model).unsqueeze(1)).mean
     return mean.reshape(len(mean), *mean.shape[-2:])
 
 
-def blocks(images: Sequence[Tensor], titles: Sequence[str], columns: int, width: float) -> bytes:
-    """Return images side by side in one square block for each title."""
+def blocks(images: Sequence[Tensor | None], titles: Sequence[str], columns: int, width: float) -> bytes | None:
+    """Return images side by side in one square block for each title; None if some are not here."""
+    here = [some for some in images if some is not None]
+    if len(here) < len(images):
+        return None
 
     def paint(figure: Figure) -> None:
-        for axis, title, some in zip(figure.subplots(1, len(images), squeeze=False)[0], titles, images):
+        for axis, title, some in zip(figure.subplots(1, len(here), squeeze=False)[0], titles, here):
             n, height, breadth = some.shape
             tiles = some.reshape(n // columns, columns, height, breadth).permute(0, 2, 1, 3)
             axis.imshow(tiles.reshape(-1, columns * breadth).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)

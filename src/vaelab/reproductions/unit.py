@@ -105,11 +105,17 @@ def read(unit: Unit, work: Path, samples: int) -> Found | None:
     return Found(**json.loads(path.read_text())) if path.exists() else None
 
 
-def trained(unit: Unit, work: Path, samples: int) -> nn.Module:
-    """Return the model at the end of a curve that has been run."""
-    _, model, _, _ = _made(unit, unit.data()[0], 0)
+def done(unit: Unit, found: Found, samples: int, *, last: bool = True) -> bool:
+    """Tell whether a curve has seen so many samples and, where this is the `last` stretch, been measured at its end."""
+    return found.samples >= samples and (bool(found.finish) or not last or unit.finish is None)
+
+
+def trained(unit: Unit, work: Path, samples: int) -> nn.Module | None:
+    """Return the model at the end of a curve; None if it was run elsewhere."""
     tree, _ = load_checkpoint(folder_of(unit, work, samples))
-    assert tree is not None
+    if tree is None:
+        return None
+    _, model, _, _ = _made(unit, unit.data()[0], 0)
     model.load_state_dict(tree["now"]["model"])
     return model.eval()
 
@@ -121,7 +127,7 @@ def run(unit: Unit, work: Path, samples: int, seed: int, signals: Signals, *, la
     """
     found = read(unit, work, samples)
     ends = last and unit.finish is not None
-    if found is not None and found.samples >= samples and (found.finish or not ends):
+    if found is not None and done(unit, found, samples, last=last):
         return found
     folder = folder_of(unit, work, samples)
     folder.mkdir(parents=True, exist_ok=True)
