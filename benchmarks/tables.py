@@ -8,7 +8,8 @@ anomalies   ROC AUC of `OutlierVAE` as it comes, IsolationForest and LocalOutlie
             among them, one for ten. LOF gets standardised columns (pixels as they are). Standard errors over seeds.
 imputation  half of all cells taken away at random, or by their own values; `--recipe miwae-missing` as it comes, and
             mean, nearest neighbours, IterativeImputer and forests as they come. No method sees what was taken away, and
-            none was tuned on it. Needs VAELAB_DATA.
+            none was tuned on it. Needs VAELAB_DATA. HyperImpute by a Python that has it, `--peers`:
+            python -m venv V && V/bin/pip install hyperimpute==0.1.17 'pandas<3' 'scikit-learn<1.7', with a torch there.
 
 synthetic   as many rows as Adult has for training, drawn from a model of them: F1 on the real test rows of classifiers
             trained on the drawn ones, total variation of columns and of pairs of them (numbers in tenths) from the test
@@ -109,11 +110,11 @@ def anomalies(seeds: int, only: str, results: Results) -> None:
     print(f"\nSeconds of processor time: {results.spent('anomalies', METHODS)}.")
 
 
-def imputation(seeds: int, only: str, results: Results, methods: str = "") -> None:
+def imputation(seeds: int, only: str, results: Results, methods: str = "", peers: str | None = None) -> None:
     """Print the table of errors of filled gaps."""
     from imputation import imputation
 
-    imputation(seeds, only, results, methods)
+    imputation(seeds, only, results, methods, peers)
 
 
 def synthetic(seeds: int, only: str, results: Results, peers: str | None = None, rows: int | None = None) -> None:
@@ -134,12 +135,12 @@ def main() -> int:
     options.add_argument("--work", default=None, help="where results are kept")
     options.add_argument("--limit", type=float, default=float("inf"), help="seconds of processor time")
     options.add_argument("--methods", default="", help="imputation: these alone, 'kNN;forests'")
-    options.add_argument("--peers", default=None, help="synthetic: a Python that has ctgan")
+    options.add_argument("--peers", default=None, help="a Python that has ctgan, or hyperimpute")
     options.add_argument("--rows", type=int, default=None, help="synthetic: so many training rows")
     asked = options.parse_args()
     more = {
         "anomalies": {},
-        "imputation": {"methods": asked.methods},
+        "imputation": {"methods": asked.methods, "peers": asked.peers},
         "synthetic": {"peers": asked.peers, "rows": asked.rows},
     }
     PARTS[asked.part](asked.seeds, asked.only, Results(asked.work, asked.limit), **more[asked.part])

@@ -23,7 +23,7 @@ import torch
 
 from vaelab import keeper
 from vaelab.cli import run, train  # noqa: F401  what a child needs is imported here, once
-from vaelab.plan import plan_run  # noqa: F401
+from vaelab.planning import plan_run  # noqa: F401
 from vaelab.training.checkpoint import has_checkpoint
 
 KILLS_PER_RUN = 4

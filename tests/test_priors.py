@@ -195,7 +195,7 @@ def test_pseudo_inputs_start_on_data_and_stay_within_them() -> None:
 
 
 def test_training_keeps_pseudo_inputs_in_the_range_of_the_data() -> None:
-    from vaelab.plan import fit
+    from vaelab.fitting import fit
 
     model = vamp_model(30).float()
     x = 3 + torch.rand(60, X)

@@ -26,18 +26,18 @@ _HOME = {
     "decode": "verbs",
     "encode": "verbs",
     "evaluate": "verbs",
-    "fit": "plan",
+    "fit": "fitting",
     "generate": "verbs",
     "impute": "verbs",
     "interpolate": "verbs",
     "load": "opening",
     "measure": "verbs",
-    "plan_run": "plan",
+    "plan_run": "planning",
     "reconstruct": "verbs",
     "refit": "verbs",
     "save": "verbs",
     "score": "verbs",
-    "train": "plan",
+    "train": "fitting",
 }
 _SPACES = (
     "data",
@@ -85,15 +85,15 @@ if TYPE_CHECKING:
     from .comparison import Comparison as Comparison
     from .comparison import compare as compare
     from .evaluation import Diagnosis as Diagnosis
+    from .fitting import fit as fit
+    from .fitting import train as train
     from .models import VAE as VAE
     from .models import Terms as Terms
     from .noise import Noise as Noise
     from .objectives import ELBO as ELBO
     from .objectives import IWAE as IWAE
     from .opening import load as load
-    from .plan import fit as fit
-    from .plan import plan_run as plan_run
-    from .plan import train as train
+    from .planning import plan_run as plan_run
     from .run import Run as Run
     from .verbs import decode as decode
     from .verbs import doctor as doctor

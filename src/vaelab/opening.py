@@ -42,7 +42,7 @@ def unfinished(folder: Path) -> Run:
     tree, notes = load_checkpoint(folder)
     if tree is None:
         raise ModelFileError(f"{folder}: {' '.join(notes) or NOTHING}")
-    from .plan import plan_run  # most runs are opened without it
+    from .planning import plan_run  # most runs are opened without it
 
     source, options = read_toml(folder / CONFIG_FILE)
     plan = plan_run(source, **options)

@@ -1,34 +1,29 @@
-"""From a source and options to a trained run: everything is decided and checked in a plan before training starts."""
+"""A run that is decided but not trained yet: what it says of itself, its time, and its training."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .choices import as_the_likelihood_reads, check_support, choose_parts
-from .data import Dataset, described, open_source
+from .data import Dataset, described
 from .data.conditions import describe as given
-from .data.conditions import labelled_rows, width
-from .errors import EnvironmentFault, TrainingError, UsageError
-from .objectives import ELBO, Objective
+from .errors import EnvironmentFault, TrainingError
+from .objectives import Objective
 from .options import TrainOptions
 from .parts import Spec
-from .recipes import Recipe, find
+from .recipes import Recipe
 from .run import Run
-from .splits import Splits, read_splits, split
-from .start import fitting_weights, start_of
+from .splits import Splits
 from .training import (
     ALONE,
     Augment,
     History,
     Keeper,
-    Progress,
     Ranks,
     Rows,
     Settings,
@@ -209,145 +204,6 @@ class _Threads:
 
     def __exit__(self, *error: object) -> None:
         torch.set_num_threads(self.before)
-
-
-def plan_run(source: Any, **options: Any) -> Plan:
-    """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training.
-
-    >>> plan = vaelab.plan_run("digits", latent_dim=2)
-    >>> print(plan.describe().splitlines()[1])
-    split    1,617 train, 180 validation
-    """
-    chosen, start = start_of(TrainOptions.checked(**options))
-    recipe = find(chosen.recipe)
-    device = pick_device(chosen.device)
-    if chosen.threads is not None and chosen.threads < 1:
-        raise UsageError(f"threads must be at least 1, got {chosen.threads}.")
-    Settings(**_asked(chosen))  # what is out of range is said before any data are read
-    splits = read_splits(source, chosen, real=recipe.real, schema=None if start is None else start.schema)
-    schema = splits.schema
-    if chosen.augment and schema.layout != "image":
-        raise UsageError(f"--augment {chosen.augment} moves images, but {schema.name} is {schema.describe()}.")
-    usual = recipe.usual_latent_dim(schema.dims, bool(schema.kinds))
-    latent_dim = usual if chosen.latent_dim is None else read_dims(chosen.latent_dim)
-
-    settings = Settings(**{**recipe.settings(splits.train), **_asked(chosen)})
-    epoch = steps_per_epoch(len(splits.train), settings.batch_size)
-    parts, specs, reason = choose_parts(chosen, recipe, schema, epoch)
-    asked = chosen.likelihood is not None
-    splits = splits.under(as_the_likelihood_reads(splits, specs["likelihood"].part, asked))
-    classes: dict[str, Any] = {}
-    if "classes" in recipe.parts:
-        rows, names = labelled_rows(splits.train, chosen.labelled, chosen.seed)
-        splits = replace(splits, train=rows)
-        classes = {"classes": names, "labelled": rows.condition.sum().item() / len(rows)}  # type: ignore[union-attr]
-    elif chosen.labelled is not None:
-        raise UsageError(f"--labelled is for the recipe m2, not for {recipe.name}.")
-    # initial weights come from the global generator: seeded here, and put back
-    with torch.random.fork_rng(devices=[]), memory_said("this model"):
-        torch.manual_seed(settings.seed)
-        model, objective = recipe(
-            schema.model_shape, latent_dim, **parts | {"condition": width(schema.conditions)} | classes
-        )
-    check_support(model, splits.schema)
-    initial, note = ({}, "") if start is None else fitting_weights(model, start, str(chosen.start_from))
-    plan = Plan(
-        source, chosen, recipe, splits, specs, reason, model.to(device), objective, settings, device, initial, note
-    )
-    plan.rehearse()
-    return plan
-
-
-def _asked(options: TrainOptions) -> dict[str, Any]:
-    """Return the settings of training that were asked for."""
-    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed", "compile")
-    return {name: value for name in named if (value := getattr(options, name)) is not None}
-
-
-def read_dims(asked: int | str) -> int | tuple[int, ...]:
-    """Return the latent dimensions: 20, or of each layer "20,10"; UsageError for what is no such number."""
-    words = [asked] if isinstance(asked, int) else asked.split(",")
-    try:
-        dims = tuple(int(word) for word in words)
-    except ValueError:
-        raise UsageError(f'latent_dim is {asked!r}: expected a number, or one for each layer, "20,10".') from None
-    if min(dims) < 1:
-        raise UsageError(f"latent_dim must be at least 1, got {min(dims)}.")
-    return dims if len(dims) > 1 else dims[0]
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device; "auto" is CUDA where there is one, else the CPU. Never a silent fall-back for a named one."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = "cuda" if available["cuda"] else "cpu"
-    if name not in available:
-        raise UsageError(f"device is {name!r}: expected auto, cpu, cuda or mps.")
-    if not available[name]:
-        raise EnvironmentFault(f"no {name} device here. Use --device cpu.")
-    # of several processes on a machine each has its own, by the number that torchrun gives it
-    place = os.environ.get("LOCAL_RANK") if name == "cuda" else None
-    return torch.device(name) if place is None else torch.device(name, int(place))
-
-
-def train(source: Any, *, progress: str = "auto", **options: Any) -> Run:
-    """Train a model on a source (a name, file, folder, array or frame) and return the run.
-
-    The options are those of `vaelab train`: see `vaelab.options.TrainOptions`. `progress` is auto, rich, notebook,
-    plain or off. Nothing is written: `run.save(path)`.
-
-    >>> run = vaelab.train("digits", latent_dim=2, hidden="32", epochs=2, progress="off")
-    >>> run.generate(4).shape
-    torch.Size([4, 8, 8])
-    """
-    with Progress(progress) as shown:
-        return plan_run(source, **options).run(shown.report)
-
-
-def fit(
-    model: nn.Module,
-    data: Any,
-    *,
-    objective: Objective | None = None,
-    validation: float = 0.1,
-    epochs: int | None = None,
-    minutes: float | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Report] = (),
-    standardise: bool = False,
-    progress: str = "auto",
-    **settings: Any,
-) -> Run:
-    """Train a model of your own parts on data, by the one loop, and return the run.
-
-    `data` is anything that `train` takes; real values are used as they stand unless `standardise`. Callbacks are called
-    with (record, history) after each validation. Further settings are those of `vaelab.training.Settings`.
-
-    >>> model, objective = recipes.vae((5,), 2, likelihood="gaussian")
-    >>> run = vaelab.fit(model, torch.randn(200, 5), objective=objective, epochs=2, progress="off")
-    >>> len(run.history.records)
-    2
-    """
-    target = pick_device(device)
-    splits = split(data if isinstance(data, Dataset) else open_source(data), validation, seed, scale=standardise)
-    held_out = splits.validation
-    check_support(model, splits.schema)
-    with Progress(progress) as shown:
-
-        def report(record: dict[str, Any], history: History) -> None:
-            for callback in (shown.report, *callbacks):
-                callback(record, history)
-
-        history = optimise(
-            model.to(target),
-            objective or ELBO(),
-            Rows(splits.train, device=target),
-            None if held_out is None else Rows(held_out, device=target),
-            Settings(epochs=epochs, minutes=minutes, seed=seed, **settings),
-            report,
-        )
-    return Run(model.cpu(), splits.schema, {"seed": seed}, history, splits.by_name())
 
 
 def duration(seconds: float) -> str:

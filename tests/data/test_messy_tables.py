@@ -22,7 +22,7 @@ from vaelab.cli import run
 from vaelab.data import Field, Levels, open_source
 from vaelab.data.reading import MISSING
 from vaelab.errors import VaelabError
-from vaelab.plan import plan_run
+from vaelab.planning import plan_run
 
 EXAMPLES = int(os.environ.get("VAELAB_EXAMPLES", "0"))
 QUICK = ["--epochs", "1", "--hidden", "2", "--latent-dim", "1"]

@@ -22,7 +22,7 @@ from vaelab.data import large_text, open_source, stored
 from vaelab.data.stored import Cache, store
 from vaelab.errors import DataError, EnvironmentFault
 from vaelab.noise import Noise
-from vaelab.plan import plan_run
+from vaelab.planning import plan_run
 from vaelab.training import ALONE, Ranks, Rows, Settings, optimise, validation_bound
 from vaelab.training.rows import batch_sizes
 

@@ -13,9 +13,9 @@ import torch
 from faults.catalogue import QUICK, Place, command, library
 from vaelab.cli import run
 from vaelab.errors import EnvironmentFault, TrainingError
+from vaelab.fitting import train
 from vaelab.objectives import ELBO
 from vaelab.opening import load
-from vaelab.plan import train
 from vaelab.training.checkpoint import FILE, PREVIOUS, load_checkpoint
 
 

@@ -22,7 +22,7 @@ def demo(*, out: Annotated[str | None, Parameter(alias="-o")] = None, epochs: in
     from ..folder import claim_folder
     from ..options import TrainOptions
     from ..pictures import overview_picture
-    from ..plan import plan_run
+    from ..planning import plan_run
     from ..training import Progress
     from .evaluate import table
     from .report import report_beside

@@ -58,7 +58,7 @@ def train(
     """
     from ..folder import claim_folder, folder_to_resume
     from ..keeper import Keeper
-    from ..plan import plan_run
+    from ..planning import plan_run
     from ..training import Progress, Ranks
 
     with Ranks.here() as ranks:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import Dataset
 from ..errors import UsageError
-from ..plan import plan_run
+from ..planning import plan_run
 from ..recipes import find
 from ..run import Run
 from ..training import Progress, steps_per_epoch
