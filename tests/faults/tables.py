@@ -154,6 +154,12 @@ def decimal_commas(place: Place) -> list[str]:
     return ["train", place.write("sales.csv", rows(lambda i: f"{i % 7},5", ";", "a,price"))]
 
 
+@command("C11", 3, 'sales.csv: column "price" has 26 values like "1,5" (row 2); use --decimal ,')
+def decimal_commas_and_a_word(place: Place) -> list[str]:
+    """A word for what is missing among them does not make the column one of words."""
+    return ["train", place.write("sales.csv", rows(lambda i: f"{i % 7},5" if i % 8 else "n/a", ";", "a,price"))]
+
+
 def check_decimals(made: Run, place: Place) -> None:
     new = "".join(f"{i};{i % 5},25\n" for i in range(4))
     place.write("new.csv", "a;price\n" + new + "unknown;1,5\n")

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 EXACT = 2**53  # from here on, neighbouring integers are one float64
 WRITTEN = "text "  # before the form of dates that a text table holds
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d")
+COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([.,' ]\d{3})+([.,]\d+)?")
+WRITTEN_OTHERWISE = (  # what to do about either
+    "; use --decimal , (or take the commas out, where they part thousands).",
+    ". Take the thousands separators out.",
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class TextCells:
             new = new or form == "number"
             if not new and filled.n_unique() == 1:
                 return _word(name, np.array(cells.fill_null("").to_list(), dtype=str))
-            if new or len(bad) * 2 < len(filled) or self._like_numbers(cells, bad.to_list()):
+            if new or len(bad) * 2 < len(filled) or any(self._numbers_otherwise(cells, bad.to_list())):
                 self._refuse(name, cells, bad.to_list())
             return self._times(name, strict=False)
         whole = bool(filled.str.contains(r"^[+-]?\d+$").all())
@@ -203,25 +208,23 @@ class TextCells:
             raise _no_date(self.source, name, int(bad.arg_max() or 0) + 1, cells[int(bad.arg_max() or 0)])
         return _words(name, words)
 
-    def _like_numbers(self, cells: pl.Series, bad: list[int]) -> bool:
-        """Whether what is no number is written as one elsewhere: with a decimal comma, or with thousands parted."""
-        comma = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?") if self.reading.decimal == "." else THOUSANDS
-        return all(comma.fullmatch(cells[i]) for i in bad) or all(THOUSANDS.fullmatch(cells[i]) for i in bad)
+    def _numbers_otherwise(self, cells: pl.Series, bad: list[int]) -> tuple[list[int], list[int]]:
+        """Return which of the cells that are no numbers have a decimal comma, and which have their thousands parted.
+
+        None of either, unless they are most of them: a few may be words for what is missing.
+        """
+        comma = [i for i in bad if self.reading.decimal == "." and COMMA.fullmatch(cells[i])]
+        parted = [i for i in bad if THOUSANDS.fullmatch(cells[i])]
+        return comma if 2 * len(comma) > len(bad) else [], parted if 2 * len(parted) > len(bad) else []
 
     def _refuse(self, name: str, cells: pl.Series, bad: list[int]) -> None:
         """Raise DataError with the remedy that fits most of what is no number."""
-        column, row, value = show(name), bad[0] + 1, cells[bad[0]]
-        where = f"{self.source}: column {column}"
-        decimals = sum(re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cells[i]) is not None for i in bad)
-        thousands = sum(THOUSANDS.fullmatch(cells[i]) is not None for i in bad)
-        if decimals == len(bad) and self.reading.decimal == ".":
-            raise DataError(
-                f"{where} has {count(decimals, 'value')} like {show(value)} (row {row}); use --decimal , "
-                "(or take the commas out, where they part thousands)."
-            )
-        if thousands == len(bad):
-            what = count(thousands, "value")
-            raise DataError(f"{where} has {what} like {show(value)} (row {row}). Take the thousands separators out.")
+        where = f"{self.source}: column {show(name)}"
+        for places, remedy in zip(self._numbers_otherwise(cells, bad), WRITTEN_OTHERWISE):
+            if places:
+                like = f"{count(len(places), 'value')} like {show(cells[places[0]])} (row {places[0] + 1})"
+                raise DataError(f"{where} has {like}{remedy}")
+        row, value = bad[0] + 1, cells[bad[0]]
         if len(bad) * 2 < len(cells) - cells.null_count():
             word = shlex.quote(show(value)[1:-1])
             raise DataError(
