@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import polars as pl
 import torch
 
 from exact import check
-from vaelab.data import Schema, open_source
-from vaelab.errors import DataError
+from vaelab.data import Schema, open_source, write_rows
+from vaelab.data.reading import Reading
+from vaelab.data.write import as_csv
+from vaelab.errors import DataError, UsageError
 
 
 @check
@@ -25,6 +28,30 @@ def new_tables_are_read_as_the_models_were() -> None:
         assert read.x.nan_to_num(-1).tolist() == [[0.125, 7.0], [-1.0, 8.0]]
         assert read.observed is not None
         assert read.observed.tolist() == [[True, True], [False, True]]
+
+
+@check
+def what_a_model_writes_it_reads() -> None:
+    """The same numbers and words in the table's own form, in one block or several; what it cannot hold is refused."""
+    lines = ["1,5;été;2", "-0,25;nord;4", "1e-9;été;7", "7,125;nord;8"]
+    for how in ({"decimal": ","}, {"decimal": ",", "encoding": "latin-1"}, {"decimal": ",", "encoding": "utf-16"},
+                {"decimal": ",", "header": "no"}, {"sep": "|"}, {"sep": "tab", "header": "yes"}, {}):  # fmt: skip
+        decimal, sep = how.get("decimal", "."), {"tab": "\t"}.get(how.get("sep", ""), how.get("sep", ";"))
+        text = "\n".join(lines if how.get("header") == "no" else ["a;word;b", *lines]) + "\n"
+        with tempfile.TemporaryDirectory() as name:
+            old, new = Path(name) / "old.csv", Path(name) / "new.csv"
+            old.write_bytes(text.replace(",", decimal).replace(";", sep).encode(how.get("encoding", "utf-8")))
+            data = open_source(old, column=("*:auto",), **how)
+            schema = Schema(**data.schema.arguments())
+            for rows in (data.x, data.x.split(3)):
+                write_rows(new, rows, schema, n=4, means=True, force=True)
+                again = open_source(new, schema=schema)
+                assert again.x.tolist() == data.x.tolist(), f"{how}: {again.x.tolist()}"
+    try:
+        list(as_csv([pl.DataFrame({"a": ["été"]})], Reading(encoding="ascii")))
+    except UsageError:
+        return
+    raise AssertionError("words that the encoding does not know were written")
 
 
 @check

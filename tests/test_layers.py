@@ -45,6 +45,8 @@ LAYERS = (
     "run",
     "start",
     "plan",
+    "planning",
+    "fitting",
     "opening",
     "verbs",
     "estimator",

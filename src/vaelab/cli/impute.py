@@ -129,6 +129,7 @@ def _content(run: Run, source: Path, path: Path, found: Imputation, values: Tens
     from ..data.filling import cells_of, filled_frame, filled_text
     from ..data.reading import Reading
     from ..data.sources import TABLE_NAME
+    from ..data.write import as_csv
 
     missing, rows = found.missing.numpy(), found.data.row_numbers
     own = source.name.lower().removesuffix(".gz")
@@ -147,7 +148,8 @@ def _content(run: Run, source: Path, path: Path, found: Imputation, values: Tens
     if path.suffix == ".parquet":
         frame.write_parquet(buffer)
     else:
-        (harmless_frame(frame) if excel_safe else frame).write_csv(buffer)
+        frame = harmless_frame(frame) if excel_safe else frame
+        buffer.writelines(as_csv([frame], Reading.of(run.schema.reading)))
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,9 @@ from ..errors import EnvironmentFault, UsageError
 from .columns import WRITTEN
 from .excel import harmless_frame
 from .fields import Field, Levels
+from .reading import Reading
 from .schema import Schema
+from .text import SEPARATORS
 from .write_images import sheet, write_folder
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ def write_rows(
     By the name: .png (a grid of images), no suffix (a folder of images), .npz (key x), .npy, .csv, .parquet.
     Tables come back with the user's columns in their order, constants included; integers are integers unless
     `means` says that the values are expectations. `beside` are known columns of the rows, (N,) each, such as ids and
-    labels: they come first. With `excel_safe` no words of a .csv begin as a formula does. Rows may come in blocks, `n`
+    labels: they come first. A .csv is written as the model reads one, see `as_csv`; with `excel_safe` none of its words
+    begin as a formula does. Rows may come in blocks, `n`
     of them in all: memory then stays flat.
     Raises UsageError if the output exists and not `force`, or if the form does not fit the data.
 
@@ -68,10 +72,11 @@ def write_rows(
             _write_array(file, target.suffix, blocks, n, schema, beside or {}, means)
         else:
             frames = _frames(blocks, schema, beside or {}, means)
-            csv = target.suffix == ".csv"
-            _write_csv(file, map(harmless_frame, frames) if excel_safe else frames) if csv else _write_parquet(
-                file, frames
-            )
+            if target.suffix == ".parquet":
+                _write_parquet(file, frames)
+                return
+            for text in as_csv(map(harmless_frame, frames) if excel_safe else frames, Reading.of(schema.reading)):
+                file.write(text)
 
 
 def write_columns(
@@ -173,11 +178,22 @@ def _write_array(
                 np.lib.format.write_array(out, values, allow_pickle=False)
 
 
-def _write_csv(file: BinaryIO, frames: Iterable[pl.DataFrame]) -> None:
+def as_csv(frames: Iterable[pl.DataFrame], reading: Reading) -> Iterator[bytes]:
+    """Yield blocks of a table as a model reads tables: its delimiter, decimal sign, encoding and first line.
+
+    So that what a model writes it can read. Raises UsageError for words that the encoding does not know.
+    """
+    usual = ";" if reading.decimal == "," else ","
+    separator = usual if reading.sep is None else SEPARATORS.get(reading.sep, reading.sep)
+    encoder = codecs.getincrementalencoder(reading.encoding)()
     for number, frame in enumerate(frames):
-        buffer = io.BytesIO()
-        frame.write_csv(buffer, include_header=number == 0)
-        file.write(buffer.getvalue())
+        header = number == 0 and reading.header != "no"
+        text = frame.write_csv(include_header=header, separator=separator, decimal_comma=reading.decimal == ",")
+        try:
+            yield encoder.encode(text)
+        except UnicodeEncodeError as error:
+            what = text[error.start : error.end]
+            raise UsageError(f"{what!r} cannot be written in {reading.encoding}. Write a .parquet file.") from None
 
 
 def _write_parquet(file: BinaryIO, frames: Iterator[pl.DataFrame]) -> None:
