@@ -25,11 +25,13 @@ from pathlib import Path
 
 PEERS = Path(__file__).resolve().parent / "peers"
 SOURCE = PEERS.parent.parent / "src"
-TORCH = ("compiled", "eager", "floor", "fused", "adam", "loader")
-OURS = ("compiled", "eager", "floor", "evidence")
+TORCH = ("compiled", "eager", "compiled16", "eager16", "floor", "fused", "adam", "loader")
+OURS = ("compiled", "eager", "compiled16", "eager16", "floor", "evidence")
 SAYS = {
     "compiled": "ours, compiled",
     "eager": "ours, eager",
+    "compiled16": "ours, compiled, bfloat16",
+    "eager16": "ours, eager, bfloat16",
     "floor": "floor",
     "fused": "hand-written loop, fused Adam",
     "adam": "hand-written loop, default Adam",

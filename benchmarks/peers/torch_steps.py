@@ -90,7 +90,7 @@ def example():
     return epoch
 
 
-def ours(compiled):
+def ours(compiled, precision="full"):
     """An epoch of our loop, without validation."""
     from vaelab import recipes
     from vaelab.data import Dataset, Schema
@@ -101,7 +101,8 @@ def ours(compiled):
     shape = {"name": "pixels", "layout": "array", "shape": (x_dim,), "values": "binary", "low": 0, "high": 1}
     rows = Rows(Dataset(data.to(torch.uint8), Schema(**shape)))
     model, objective = recipes.vae((x_dim,), latent, hidden=(hidden,))
-    settings = Settings(epochs=10**6, batch_size=batch, compile="on" if compiled else "off", decay="none")
+    compile = "on" if compiled else "off"
+    settings = Settings(epochs=10**6, batch_size=batch, compile=compile, decay="none", precision=precision)
     run = _Run(Stepper(model, objective, rows, settings), None, lambda record, history: None, None, None)
     run.history.compiled = compiled
     model.train()
@@ -130,5 +131,7 @@ epochs = {
     "loader": example,
     "eager": lambda: ours(False),
     "compiled": lambda: ours(True),
+    "eager16": lambda: ours(False, "bfloat16"),
+    "compiled16": lambda: ours(True, "bfloat16"),
 }
 serve(epochs[kind](), threads)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .errors import UsageError
 from .part import Part
 
 if TYPE_CHECKING:
@@ -36,28 +36,20 @@ class Conditional(Part, ABC):
         NaN stands where nothing was observed: what is set must not take a gap for a value.
         """
 
+    products: torch.dtype | None = None  # in training: what the part's network multiplies in, where not in its own type
+
+    def called(self, network: nn.Module, given: Tensor, condition: Tensor | None) -> Tensor:
+        """Return network(given[, condition]), in a type no narrower than that of `given`."""
+        own = self.products is None or not self.training
+        with nullcontext() if own else torch.autocast(given.device.type, self.products):
+            out: Tensor = network(given) if condition is None else network(given, condition)
+        return as_wide(out, given)
+
     updates: bool = False  # True where update() has something to do
     couples_rows: bool = False  # True where it then reads all rows of the batch together
 
     def update(self, terms: Terms) -> None:
         """Re-estimate what has a closed form, after a step of the optimiser; most parts have nothing to do."""
-
-
-def apply(
-    network: nn.Module, given: Tensor, condition: Tensor | None, *, event_dims: int, expected: tuple[int, ...]
-) -> Tensor:
-    """Return network(given[, condition]) of shape (*lead, *expected), where lead is given's shape less its event.
-
-    Raises UsageError naming both shapes when the network gives another one.
-    """
-    out: Tensor = network(given) if condition is None else network(given, condition)
-    lead = given.shape[: given.ndim - event_dims]
-    if out.shape != (*lead, *expected):
-        raise UsageError(
-            f"{type(network).__name__} gave {tuple(out.shape)} for an input of {tuple(given.shape)}; "
-            f"this part needs {(*lead, *expected)}. Give the network outputs={expected}."
-        )
-    return as_wide(out, given)
 
 
 def as_wide(out: Tensor, given: Tensor) -> Tensor:

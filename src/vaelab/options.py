@@ -76,6 +76,9 @@ class TrainOptions:
     """Threads of the processor (default: all cores); the same count gives the same bits."""
     compile: str = "auto"
     """Make one graph of a training step: auto (where a long run earns it back), on or off; the last bits may differ."""
+    precision: str = "full"
+    """What networks multiply in while they train: full (32 bits) or bfloat16 (16: faster on processors and graphics
+    cards that know it; densities, sums and weights stay full, and so does everything after training)."""
     binarize: str | None = None
     """How grey images become 0/1: stochastic, fixed (MNIST only), threshold, none."""
     columns: str | None = None

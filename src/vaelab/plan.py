@@ -65,6 +65,8 @@ class Plan:
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
         compiled = ", a compiled step" if pays(self.settings, len(train), self.device) else ""
+        if self.settings.precision != "full":
+            compiled += f", products in {self.settings.precision}"
         kinds = train.schema.kinds and parts["likelihood"].name == "columns"
         lines = [
             f"data     {train.schema.name}   {train.schema.describe()}",
@@ -79,6 +81,8 @@ class Plan:
             f"device   {self.device.type}, {threads} threads{compiled}, seed {self.settings.seed}",
         ]
         notes = train.notes + ((self.started,) if self.started else ())
+        if self.settings.precision == "bfloat16" and self.device.type == "cpu" and not _knows_bfloat16():
+            notes += ("no product of 16 bits is known of this processor: --precision bfloat16 may cost time.",)
         if self.latent_dim > train.schema.dims:
             notes += (f"{self.latent_dim} latent dimensions for rows of {train.schema.dims}: some will carry nothing.",)
         if train.schema.conditions:
@@ -182,6 +186,10 @@ class Plan:
             "compiled": bool(history.compiled),
             "torch": str(torch.__version__),
         }
+
+
+def _knows_bfloat16() -> bool:
+    return any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
 def _gaps(train: Dataset) -> dict[str, Any]:

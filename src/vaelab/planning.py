@@ -68,7 +68,7 @@ def plan_run(source: Any, **options: Any) -> Plan:
 
 def _asked(options: TrainOptions) -> dict[str, Any]:
     """Return the settings of training that were asked for."""
-    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed", "compile")
+    named = ("epochs", "minutes", "batch_size", "lr", "decay", "clip", "patience", "seed", "compile", "precision")
     return {name: value for name in named if (value := getattr(options, name)) is not None}
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..conditional import Conditional, apply
+from ..conditional import Conditional
+from ..errors import UsageError
 
 
 class Likelihood(Conditional):
@@ -54,7 +55,14 @@ class Likelihood(Conditional):
     def parameters_at(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return network(z), checked to have shape (*lead, *outputs)."""
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "shape")}
-        return apply(self.network, z, condition, event_dims=1, expected=self.outputs(self.shape, **plain))
+        needed = (*z.shape[:-1], *self.outputs(self.shape, **plain))
+        out = self.called(self.network, z, condition)
+        if out.shape != needed:
+            raise UsageError(
+                f"{type(self.network).__name__} gave {tuple(out.shape)} for an input of {tuple(z.shape)}; "
+                f"{type(self).__name__} needs {needed}. Give the network outputs={needed[z.ndim - 1 :]}."
+            )
+        return out
 
 
 SCALES = ("network", "shared", "entry", "optimal")

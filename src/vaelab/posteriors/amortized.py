@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditional import Conditional, as_wide
+from ..conditional import Conditional
 from ..errors import UsageError
 
 
@@ -36,14 +36,14 @@ class Amortized(Conditional):
         """Return network(x), checked to have shape (B, outputs), or (K, B, outputs) for K draws at B rows."""
         plain = {k: v for k, v in self.arguments().items() if k not in ("network", "latent_dim")}
         needed = self.outputs(self.latent_dim, **plain)
-        out: Tensor = self.network(x) if condition is None else self.network(x, condition)
+        out = self.called(self.network, x, condition)
         if not 2 <= out.ndim <= x.ndim or out.shape != (*x.shape[: out.ndim - 1], needed):
             raise UsageError(
                 f"{type(self.network).__name__} gave {tuple(out.shape)} for {x.shape[0]} rows; "
                 f"{type(self).__name__} with latent_dim {self.latent_dim} needs {(x.shape[0], needed)}. "
                 f"Give the network outputs={needed}."
             )
-        return as_wide(out, x)
+        return out
 
 
 def constant_parameter(size: int) -> nn.Parameter:

@@ -251,5 +251,6 @@ class _Run:
             self.model.load_state_dict(weights)
         for parameter in self.model.parameters():
             parameter.grad = None
+        self.stepper.precision("full")
         self.model.eval()
         self.history.seconds = self.seconds

@@ -11,6 +11,7 @@ from .schedules import DECAYS
 
 STEPS = 20_000  # of a run whose length is not given
 OPTIMISERS = ("adam", "adagrad")
+PRECISIONS = ("full", "bfloat16")
 
 
 def one_of(names: tuple[str, ...]) -> str:
@@ -24,8 +25,9 @@ class Settings:
 
     `optimiser` is "adam", whose denominator gets `epsilon`, or "adagrad". A `weight_decay` of 1 / rows is the prior
     N(0, I) on the weights. With `average` a run is judged by, and ends with, the mean of its weights. `compile` makes
-    one graph of a step: "on", "off", or "auto", where the run is long enough to earn it back. Training stops early
-    after `patience` reports without a better validation bound; there are at most about 200.
+    one graph of a step: "on", "off", or "auto", where the run is long enough to earn it back. With a `precision` of
+    "bfloat16" networks multiply in 16 bits while they train, and nothing else does. Training stops early after
+    `patience` reports without a better validation bound; there are at most about 200.
     """
 
     epochs: int | None = None
@@ -42,6 +44,7 @@ class Settings:
     patience: int = 20
     seed: int = 0
     compile: str = "off"
+    precision: str = "full"
 
     def __post_init__(self) -> None:
         rules = {
@@ -57,6 +60,7 @@ class Settings:
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
             "compile": (self.compile in ("auto", "on", "off"), "auto, on or off"),
+            "precision": (self.precision in PRECISIONS, one_of(PRECISIONS)),
             "seed": (0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
         }
         for name, (good, expected) in rules.items():

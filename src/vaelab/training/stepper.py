@@ -41,6 +41,7 @@ class Stepper:
         self.optimisers = one_optimiser_each(objective.owners(model), settings, device)
         self.owned = {owner: parameters for owner, (_, parameters) in self.optimisers.items()}
         self.graph: Compiled | None = None
+        self.precision(settings.precision)
         self.updating = [m for m in model.modules() if isinstance(m, Conditional) and m.updates]
         # running statistics, which a bad step spoils too; after a look at the first step those that forward does move
         self.moving, self.looked = [*model.buffers(), *objective.buffers()], False
@@ -68,6 +69,12 @@ class Stepper:
                     part.start(x, len(self.train))
         self.model.load_state_dict(initial, strict=False)
         self.state.good = copied(self.snapshot())
+
+    def precision(self, name: str) -> None:
+        """Let networks multiply in the weights' own type ("full") or "bfloat16", wherever they are in training."""
+        for part in self.model.modules():
+            if isinstance(part, Conditional):
+                part.products = torch.bfloat16 if name == "bfloat16" else None
 
     def choose_mode(self) -> None:
         """Decide whether steps are compiled, once in a run."""
