@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaelab.recipes
+from vaelab.training import Settings
 from vaelab.training.adam import Adam
+from vaelab.training.step import pays as worth_compiling
 
 
 def test_a_compiled_step_keeps_every_promise_of_the_eager_one() -> None:
@@ -23,6 +26,19 @@ def test_a_compiled_step_keeps_every_promise_of_the_eager_one() -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert not done.returncode, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kinds", "pays"),
+    [
+        (20_000, ["gaussian"] * 20, False),  # 20,000 steps of a model of few parts
+        (20_000, [f"categorical={levels}" for levels in range(2, 22)], True),  # of many parts
+        (600, [f"categorical={levels}" for levels in range(2, 22)], False),  # which a small table rarely trains for
+    ],
+)
+def test_auto_compiles_long_runs_of_many_parts(rows: int, kinds: list[str], pays: bool) -> None:
+    model, _ = vaelab.recipes.find("vae")((20,), 2, likelihood=f"columns:kinds={'+'.join(kinds)}")
+    assert worth_compiling(Settings(compile="auto"), model, rows, torch.device("cpu")) is pays
 
 
 def test_the_optimiser_is_torch_s_to_the_bit() -> None:

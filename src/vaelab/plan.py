@@ -64,7 +64,7 @@ class Plan:
             f"{len(validation):,} validation" if validation is not None else "no validation: the last weights are kept"
         )
         parts, threads = self.specs, self.options.threads or torch.get_num_threads()
-        compiled = ", a compiled step" if pays(self.settings, len(train), self.device) else ""
+        compiled = ", a compiled step" if pays(self.settings, self.model, len(train), self.device) else ""
         if self.settings.precision != "full":
             compiled += f", products in {self.settings.precision}"
         kinds = train.schema.kinds and parts["likelihood"].name == "columns"

@@ -83,7 +83,7 @@ class Stepper:
         # a graph gives no terms, which a part that re-estimates itself reads, and is told no rows' places; it holds no
         # exchange with other processes either
         plain = bool(self.updating) or self.objective.reads_index or self.ranks.world > 1
-        self.history.compiled = not plain and pays(self.settings, len(self.train), self.train.device)
+        self.history.compiled = not plain and pays(self.settings, self.model, len(self.train), self.train.device)
 
     def step(self, batch: Batch, progress: float) -> float | None:
         """Take a step of every optimiser, at this share of the run; return the summed loss, None if it was undone."""
