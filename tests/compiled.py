@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vaelab.objectives import ELBO
 from vaelab.training import History, Rows, Settings, optimise, step
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 4, "lr_warmup": 0, "lr": 0.02}  # 4 batches of 4, one of 3
+Prior = Callable[[int], nn.Module]
 BAD = 7  # a row whose density overflows
 
 
@@ -34,18 +36,20 @@ def data() -> Rows:
     return real_rows(x)
 
 
-def model(train: Rows) -> VAE:
+def model(train: Rows, prior: Prior = priors.Gaussian) -> VAE:
     """With running statistics, which a graph moves, and must not move twice."""
     torch.manual_seed(1)
     encoder = nn.Sequential(nn.BatchNorm1d(3), MLP(3, posteriors.Gaussian.outputs(2), (5,), "tanh")).double()
     decoder = MLP(2, likelihoods.Gaussian.outputs((3,)), (5,), "tanh").double()
     likelihood = likelihoods.Gaussian(decoder, (3,))
-    return VAE(prior=priors.Gaussian(2), posterior=posteriors.Gaussian(encoder, 2), likelihood=likelihood).double()
+    return VAE(prior=prior(2), posterior=posteriors.Gaussian(encoder, 2), likelihood=likelihood).double()
 
 
-def trained(mode: str, objective: ELBO | None = None, **others: Any) -> tuple[VAE, History]:
+def trained(
+    mode: str, objective: ELBO | None = None, prior: Prior = priors.Gaussian, **others: Any
+) -> tuple[VAE, History]:
     rows = data()
-    made = model(rows)
+    made = model(rows, prior)
     history = optimise(made, objective or ELBO(warmup=9), rows, None, Settings(**SETTINGS, compile=mode), **others)
     return made, history
 
@@ -79,6 +83,14 @@ def a_compiled_step_is_the_eager_one_to_rounding() -> None:
         for stop in (7, 99):  # inside the second epoch; never
             resumed, _ = trained("on", keeper=StopsAt(Path(folder), stop))
     assert same(resumed, straight), "a run that goes on has other bits"
+
+
+def a_flow_is_compiled() -> None:
+    """Its splines are another library's, loaded when first needed."""
+    plain, _ = trained("off", prior=priors.Flow)
+    compiled, history = trained("on", prior=priors.Flow)
+    assert (history.compiled, history.notes) == (True, [])
+    assert 0 < furthest(compiled, plain) < 1e-9, f"compiled and eager differ by {furthest(compiled, plain)}"
 
 
 def a_weight_changed_on_the_way_counts() -> None:
@@ -122,5 +134,6 @@ def broken(*arguments: Any) -> None:
 
 if __name__ == "__main__":
     a_compiled_step_is_the_eager_one_to_rounding()
+    a_flow_is_compiled()
     a_weight_changed_on_the_way_counts()
     what_cannot_be_compiled_goes_on_as_it_stands()

@@ -12,6 +12,7 @@ from oracles import F64, rows
 from vaelab import recipes
 from vaelab.errors import UsageError
 from vaelab.objectives import ELBO
+from vaelab.options import TrainOptions
 from vaelab.training import History, Settings, optimise
 from vaelab.training.schedules import DECAYS, learning_rate, spent
 
@@ -79,3 +80,7 @@ def test_a_history_without_bounds_is_judged_by_its_elbo() -> None:
     history = History.of({**asdict(History()), **old})
     assert history.best == {"epoch": 1, "elbo": -9.5, "bound": -9.5}
     assert history.records[1] == {"epoch": 2, "loss": 3.0}
+
+
+def test_widths_are_given_as_text_numbers_or_one_number() -> None:
+    assert [TrainOptions.checked(hidden=asked).hidden for asked in ("40,30", (40, 30), 40)] == ["40,30", "40,30", "40"]

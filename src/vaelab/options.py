@@ -142,6 +142,8 @@ class TrainOptions:
         for name in ("columns", "condition", "drop", "hidden", "latent_dim", "missing"):
             if isinstance(options.get(name), (list, tuple)):
                 options[name] = ",".join(str(item) for item in options[name])
+        if isinstance(options.get("hidden"), int):
+            options["hidden"] = str(options["hidden"])
         return cls(**options)
 
     def changed(self) -> dict[str, Any]:
