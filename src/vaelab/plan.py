@@ -39,7 +39,7 @@ from .training import (
 Report = Callable[[dict[str, Any], History], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A run that is decided but not trained yet."""
 
@@ -88,6 +88,9 @@ class Plan:
         if train.schema.conditions:
             lines.insert(2, f"given    {given(train.schema.conditions)}")
         return "\n".join([*lines, *(f"note     {note}" for note in notes)])
+
+    def __repr__(self) -> str:
+        return f"Plan({self.recipe.name}, {self.splits.train.schema.name}: {len(self.splits.train):,} rows to train)"
 
     @property
     def latent_dim(self) -> int:

@@ -23,6 +23,8 @@ def plan_run(source: Any, **options: Any) -> Plan:
     """Decide a run: read the data, choose the likelihood, build the model. What is wrong is raised before training.
 
     >>> plan = vaelab.plan_run("digits", latent_dim=2)
+    >>> plan
+    Plan(vae, digits: 1,617 rows to train)
     >>> print(plan.describe().splitlines()[1])
     split    1,617 train, 180 validation
     """
